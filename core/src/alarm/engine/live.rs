@@ -1,0 +1,304 @@
+//! Readings as measured: order, quality, limits, and whether a point is in view.
+//!
+//! Invariants: no data is never recovery. A delay counts only the time between two readings that
+//! count; the off-delay and the return of a loss of view end by a reading, never by a deadline.
+//!
+//! Limits: an instrument in calibration or over its range is in view; if it falls silent,
+//! staleness finds it like any other. A bad quality keeps its cause when it falls silent.
+
+use super::entry::Sight;
+use super::line::{Line, take_ordinary};
+use super::rule::{Edge, Run, Watch};
+use super::{Engine, FUTURE_MS_MAX};
+use crate::alarm::change::Effect;
+use crate::reading::{BadCause, Lane, Quality, Reading, Timestamp, UncertainCause};
+
+/// Without a reading for three periods, but not sooner than this, a point is stale (domain.md 1.2).
+const STALE_MS_MIN: i64 = 15_000;
+
+/// Without a reading for this long, or twice what makes it stale, a point may be in loss of view
+/// (domain.md 1.2: time to detect a loss of communication).
+const LOSS_OF_VIEW_MS_MIN: i64 = 30_000;
+
+/// How long without a reading makes a point of this period stale, in milliseconds.
+pub(super) fn stale_after(period: i64) -> i64 {
+    period.saturating_mul(3).max(STALE_MS_MIN)
+}
+
+/// How long without a reading may be a loss of view, in milliseconds.
+pub(super) fn loss_of_view_after(period: i64) -> i64 {
+    stale_after(period)
+        .saturating_mul(2)
+        .max(LOSS_OF_VIEW_MS_MIN)
+}
+
+/// Whether there is nothing to see: bad, or too old.
+fn is_lost(quality: Quality) -> bool {
+    quality.is_bad() || quality == Quality::Uncertain(UncertainCause::Stale)
+}
+
+/// Whether it is the way to the point that is gone, and not the point.
+pub(super) fn is_by_link(quality: Quality) -> bool {
+    matches!(
+        quality,
+        Quality::Bad(BadCause::NoAnswer | BadCause::LinkDown)
+    )
+}
+
+impl Engine {
+    /// Readings of one message, as measured.
+    pub(super) fn live_readings(
+        &mut self,
+        now: Timestamp,
+        readings: &[Reading],
+        effects: &mut Vec<Effect>,
+    ) {
+        let horizon = Timestamp(now.0.saturating_add(FUTURE_MS_MAX));
+        let mut rest = readings;
+        loop {
+            let taken = take_ordinary(&mut self.lines, rest, now, horizon);
+            match rest.get(taken..).and_then(<[_]>::split_first) {
+                Some((reading, others)) => {
+                    self.judge(now, reading, effects);
+                    rest = others;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Judges one reading in full.
+    fn judge(&mut self, now: Timestamp, reading: &Reading, effects: &mut Vec<Effect>) {
+        // A "good" value that is no number would look like one that is in order.
+        let reading = &reading.checked();
+        let point = reading.point.0;
+        let place = reading.point.index();
+        let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get(place)) else {
+            self.counters.unknown_point += 1;
+            return;
+        };
+        let mut sampled_at = reading.sampled_at;
+        if sampled_at.ms_since(now) > FUTURE_MS_MAX {
+            self.counters.from_future += 1;
+            sampled_at = now;
+        } else if line.ever && sampled_at <= line.sampled_at {
+            // Silence for two periods, then readings of an earlier time: the gateway's clock was
+            // set back. The same time again is a repeat, however late.
+            let silent = now.ms_since(line.seen) > state.period.saturating_mul(2);
+            if sampled_at == line.sampled_at || !silent {
+                self.counters.out_of_order += 1;
+                return;
+            }
+            self.counters.backwards_steps += 1;
+        }
+        let before = line.quality;
+        let (before_at, elapsed) = if line.ever {
+            let elapsed = sampled_at.ms_since(line.sampled_at);
+            (line.sampled_at, elapsed.max(0))
+        } else {
+            (Timestamp::MIN, 0)
+        };
+        *line = Line {
+            low: Line::EMPTY.0,
+            high: Line::EMPTY.1,
+            sampled_at,
+            seen: now,
+            value: reading.value,
+            quality: reading.quality,
+            ever: true,
+        };
+        let sight = Sight {
+            now,
+            sampled_at,
+            value: reading.value.is_finite().then_some(reading.value),
+            quality: reading.quality,
+        };
+        self.quality_moved(point, before, now, sight, effects);
+        self.judge_limits(point, (before, before_at), elapsed, sight, effects);
+        self.judge_view(point, sight, effects);
+        self.settle(point);
+    }
+
+    /// Each limit of the point against its latest reading, `elapsed` after the one of quality
+    /// `before` and time `before_at`.
+    pub(super) fn judge_limits(
+        &mut self,
+        point: u32,
+        (before, before_at): (Quality, Timestamp),
+        elapsed: i64,
+        sight: Sight,
+        effects: &mut Vec<Effect>,
+    ) {
+        for place in self.alarms_of(point) {
+            let alarm = self.alarm_at(place);
+            let (Some(rule), Some(entry)) = (
+                self.rules.get(alarm as usize),
+                self.live.get_mut(alarm as usize),
+            ) else {
+                continue;
+            };
+            let value = sight.value.unwrap_or(f64::NAN);
+            let Some(value) = rule.counted(value, sight.quality) else {
+                continue;
+            };
+            let counts = rule.counted(0.0, before).is_some();
+            let elapsed = if counts { elapsed } else { 0 };
+            let edge = entry.step(rule, value, elapsed, (before_at, sight.sampled_at));
+            let is_quiet = entry.run == Run::default();
+            match edge {
+                Some(Edge::Raised) if self.adopts(alarm, sight, effects) => {}
+                Some(Edge::Raised) => self.raise((alarm, Lane::Live), sight, effects),
+                Some(Edge::Returned) => self.end((alarm, Lane::Live), sight, effects),
+                None if is_quiet => self.refuse(alarm, sight, effects),
+                None => {}
+            }
+        }
+    }
+
+    /// A good reading may end a loss of view, when the ones before it were good for the off-delay.
+    fn judge_view(&mut self, point: u32, sight: Sight, effects: &mut Vec<Effect>) {
+        let state = self.points.get(point as usize);
+        let Some(since) = state.and_then(|state| state.good_since) else {
+            return;
+        };
+        for place in self.alarms_of(point) {
+            let alarm = self.alarm_at(place);
+            let rule = self.rules.get(alarm as usize);
+            let entry = self.live.get_mut(alarm as usize);
+            if let (Some(rule), Some(entry)) = (rule, entry)
+                && matches!(rule.watch, Watch::View { .. })
+                && entry.axes.active
+                && sight.now.ms_since(since) >= rule.off_delay
+            {
+                entry.run.active = false;
+                self.end((alarm, Lane::Live), sight, effects);
+            }
+        }
+    }
+
+    /// The quality of a point is not what it was: tells its alarms, and notes whether it is in
+    /// view. `lost_at` is the moment, by the centre's clock, from which it is what it is now.
+    pub(super) fn quality_moved(
+        &mut self,
+        point: u32,
+        before: Quality,
+        lost_at: Timestamp,
+        sight: Sight,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(state) = self.points.get_mut(point as usize) {
+            // Behind a lost link nothing was known of the point itself: its own time begins when
+            // the link answers.
+            let link_answers = is_by_link(before) && !is_by_link(sight.quality);
+            let since = state.lost_since.filter(|_| !link_answers);
+            state.lost_since = if is_lost(sight.quality) {
+                since.or(Some(lost_at))
+            } else {
+                None
+            };
+            state.good_since = if sight.quality.is_good() {
+                state.good_since.or(Some(lost_at))
+            } else {
+                None
+            };
+        }
+        if before.is_good() != sight.quality.is_good() {
+            self.quality_changed(point, sight, effects);
+        }
+    }
+
+    /// Gives the point another quality without a reading: stale, or its link is down.
+    pub(super) fn set_quality(
+        &mut self,
+        point: u32,
+        quality: Quality,
+        (lost_at, now): (Timestamp, Timestamp),
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(line) = self.lines.get_mut(point as usize) else {
+            return;
+        };
+        let before = std::mem::replace(&mut line.quality, quality);
+        let sight = Sight {
+            now,
+            sampled_at: line.sampled_at,
+            value: line.value.is_finite().then_some(line.value),
+            quality,
+        };
+        self.quality_moved(point, before, lost_at, sight, effects);
+        self.settle(point);
+    }
+
+    /// Points wait for their (next) first reading from `now` on.
+    pub(super) fn start_waiting(&mut self, point: u32, now: Timestamp) {
+        let place = point as usize;
+        if let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get_mut(place))
+            && line.seen == Timestamp::MIN
+        {
+            line.seen = now;
+            state.lost_since = Some(now);
+        }
+        self.settle(point);
+    }
+
+    /// The link of a point is back: it waits anew for a reading, and is not good until one comes.
+    pub(super) fn link_restored(&mut self, point: u32, now: Timestamp) {
+        let place = point as usize;
+        if let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get_mut(place))
+            && line.quality == Quality::Bad(BadCause::LinkDown)
+        {
+            line.quality = if line.ever && line.value.is_finite() {
+                Quality::Uncertain(UncertainCause::Stale)
+            } else {
+                Quality::Bad(BadCause::Unspecified)
+            };
+            line.seen = now;
+            state.lost_since = Some(now);
+        }
+        self.settle(point);
+    }
+
+    /// Works out the band in which nothing can change, and the point's next deadline.
+    pub(super) fn settle(&mut self, point: u32) {
+        let (low, high) = self.band(point);
+        if let Some(line) = self.lines.get_mut(point as usize) {
+            (line.low, line.high) = (low, high);
+        }
+        self.arm(point);
+    }
+
+    fn band(&self, point: u32) -> (f64, f64) {
+        let line = self.lines.get(point as usize);
+        if !line.is_some_and(|line| line.quality.is_good()) {
+            return Line::EMPTY;
+        }
+        let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
+        for place in self.alarms_of(point) {
+            let alarm = self.alarm_at(place) as usize;
+            let (Some(rule), Some(entry)) = (self.rules.get(alarm), self.live.get(alarm)) else {
+                continue;
+            };
+            match rule.watch {
+                Watch::Limit {
+                    setpoint,
+                    limit,
+                    reset,
+                    ..
+                } => {
+                    if entry.run.held.is_some() || self.is_handed_over(alarm as u32) {
+                        return Line::EMPTY;
+                    }
+                    match (setpoint.is_high(), entry.run.active) {
+                        (true, false) => high = high.min(limit),
+                        (true, true) => low = low.max(reset),
+                        (false, false) => low = low.max(limit.next_up()),
+                        (false, true) => high = high.min(reset.next_up()),
+                    }
+                }
+                Watch::View { .. } if entry.axes.active => return Line::EMPTY,
+                Watch::View { .. } | Watch::Told(..) | Watch::Nothing => {}
+            }
+        }
+        (low, high)
+    }
+}

@@ -1,0 +1,174 @@
+//! The engine's state, written by names, so that it can be read back under the same configuration
+//! whatever the places of points and alarms.
+//!
+//! It holds only what cannot be worked out: latest readings, running delays, axes, occurrence
+//! numbers. Bands and deadlines are worked out again. Restoring and going on gives the same
+//! effects as never having stopped.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::Entry;
+use super::late::LatePoint;
+use super::line::Line;
+use super::system::Told;
+use super::{Counters, Engine};
+use crate::alarm::definition::{AlarmDefinition, Subject, SystemCondition};
+use crate::point::Point;
+use crate::reading::{Lane, Quality, Timestamp};
+
+/// The state of an [`Engine`]. Names may be added to it, never changed in meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    now: Timestamp,
+    occurrences: u64,
+    counters: Counters,
+    /// By tag.
+    pub(super) points: BTreeMap<String, PointSnapshot>,
+    /// By name; only alarms to which something has happened.
+    pub(super) alarms: BTreeMap<String, Entry>,
+    /// By name.
+    pub(super) late_alarms: BTreeMap<String, Entry>,
+    /// By tag.
+    pub(super) late_points: BTreeMap<String, LatePoint>,
+    told: Vec<(Subject, SystemCondition, Told)>,
+}
+
+/// What is kept of a point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PointSnapshot {
+    sampled_at: Timestamp,
+    seen: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<f64>,
+    quality: Quality,
+    ever: bool,
+    unit_lost: bool,
+    gateway_lost: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    good_since: Option<Timestamp>,
+}
+
+impl Engine {
+    /// All that cannot be worked out again.
+    pub fn snapshot(&self) -> Snapshot {
+        let points = self.lines.iter().zip(&self.points);
+        let points = points.filter(|(line, _)| line.seen != Timestamp::MIN);
+        let tag = |point: &u32| self.points.get(*point as usize).map(|s| s.tag.to_string());
+        let name = |alarm: &u32| self.rules.get(*alarm as usize).map(|r| r.name.to_string());
+        let alarms = self.live.iter().zip(&self.rules);
+        let late = &self.late;
+        Snapshot {
+            now: self.now,
+            occurrences: self.occurrences,
+            counters: self.counters,
+            points: points
+                .map(|(line, state)| {
+                    let kept = PointSnapshot {
+                        sampled_at: line.sampled_at,
+                        seen: line.seen,
+                        value: line.value.is_finite().then_some(line.value),
+                        quality: line.quality,
+                        ever: line.ever,
+                        unit_lost: state.unit_lost,
+                        gateway_lost: state.gateway_lost,
+                        lost_since: state.lost_since,
+                        good_since: state.good_since,
+                    };
+                    (state.tag.to_string(), kept)
+                })
+                .collect(),
+            alarms: alarms
+                .filter(|(entry, _)| !entry.is_idle())
+                .map(|(entry, rule)| (rule.name.to_string(), entry.clone()))
+                .collect(),
+            late_alarms: late
+                .entries
+                .iter()
+                .filter_map(|(alarm, entry)| Some((name(alarm)?, entry.clone())))
+                .collect(),
+            late_points: late
+                .points
+                .iter()
+                .filter_map(|(point, kept)| Some((tag(point)?, *kept)))
+                .collect(),
+            told: self
+                .told
+                .iter()
+                .map(|((subject, condition), told)| (subject.clone(), *condition, *told))
+                .collect(),
+        }
+    }
+
+    /// The engine of `snapshot`. What it holds of points and alarms that are not given is dropped
+    /// without an effect; to change the configuration, restore under the old one and call
+    /// [`Engine::reconfigure`].
+    pub fn restore(points: &[Point], alarms: &[AlarmDefinition], snapshot: &Snapshot) -> Self {
+        let mut engine = Self::new(points, alarms);
+        engine.now = snapshot.now;
+        engine.occurrences = snapshot.occurrences;
+        engine.counters = snapshot.counters;
+        engine.restore_points(snapshot);
+        engine.restore_alarms(snapshot);
+        for (subject, condition, told) in &snapshot.told {
+            let key = (subject.clone(), *condition);
+            let takes_points = *condition == SystemCondition::LossOfView;
+            let known = engine.by_condition.contains_key(&key)
+                || (takes_points && engine.links.contains_key(subject));
+            if known {
+                engine.told.insert(key, *told);
+            }
+        }
+        for point in 0..engine.points.len() as u32 {
+            engine.settle(point);
+        }
+        engine.rebuild_deadlines();
+        engine
+    }
+
+    fn restore_points(&mut self, snapshot: &Snapshot) {
+        self.unstarted = false;
+        for (place, (line, state)) in (0..).zip(self.lines.iter_mut().zip(&mut self.points)) {
+            if let Some(late) = snapshot.late_points.get(&*state.tag) {
+                self.late.points.insert(place, *late);
+            }
+            let Some(kept) = snapshot.points.get(&*state.tag) else {
+                self.unstarted = true;
+                continue;
+            };
+            *line = Line {
+                sampled_at: kept.sampled_at,
+                seen: kept.seen,
+                value: kept.value.unwrap_or(f64::NAN),
+                quality: kept.quality,
+                ever: kept.ever,
+                ..Line::new()
+            };
+            state.unit_lost = kept.unit_lost;
+            state.gateway_lost = kept.gateway_lost;
+            state.lost_since = kept.lost_since;
+            state.good_since = kept.good_since;
+        }
+    }
+
+    fn restore_alarms(&mut self, snapshot: &Snapshot) {
+        for (place, (entry, rule)) in (0..).zip(self.live.iter_mut().zip(&self.rules)) {
+            if let Some(kept) = snapshot.alarms.get(&*rule.name) {
+                *entry = kept.clone();
+                if entry.is_listed() {
+                    self.listed.insert(entry.occurrence, (place, Lane::Live));
+                }
+            }
+            if let Some(kept) = snapshot.late_alarms.get(&*rule.name) {
+                if kept.is_listed() {
+                    let key = (place, Lane::Historical);
+                    self.listed.insert(kept.occurrence, key);
+                }
+                self.late.entries.insert(place, kept.clone());
+            }
+        }
+    }
+}

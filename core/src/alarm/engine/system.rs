@@ -1,0 +1,120 @@
+//! Alarms about units, gateways and the centre: driven by what the shell tells, delayed on `now`.
+//!
+//! A unit or gateway in loss of view also takes its points out of view at once: their quality
+//! becomes bad (link down), and they raise no alarm of their own for it.
+//!
+//! Limits: what is told of a subject that has neither points nor alarms is dropped, and so is
+//! anything told of a point (the engine finds that out itself), so that memory stays bounded.
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use super::entry::Sight;
+use super::rule::Watch;
+use crate::alarm::change::Effect;
+use crate::alarm::definition::{Subject, SystemCondition};
+use crate::reading::{BadCause, Lane, Quality, Timestamp};
+
+/// What the shell said last about one condition of one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// Whether it holds.
+    pub(super) active: bool,
+    /// Centre's clock: since when.
+    pub(super) since: Timestamp,
+}
+
+impl Engine {
+    /// Something about the system began or ended.
+    pub(super) fn told(
+        &mut self,
+        now: Timestamp,
+        (subject, condition): (&Subject, SystemCondition),
+        active: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = (subject.clone(), condition);
+        let takes_points = condition == SystemCondition::LossOfView;
+        let known = self.by_condition.contains_key(&key)
+            || (takes_points && self.links.contains_key(subject));
+        let is_news = self.told.get(&key).is_some_and(|told| told.active) != active;
+        if !known || !is_news {
+            return;
+        }
+        self.told.insert(key.clone(), Told { active, since: now });
+        for alarm in self.by_condition.get(&key).cloned().unwrap_or_default() {
+            self.meet_told(alarm, now, effects);
+            self.arm_told(alarm);
+        }
+        if takes_points {
+            self.view_of_link(subject, now, active, effects);
+        }
+    }
+
+    fn view_of_link(
+        &mut self,
+        subject: &Subject,
+        now: Timestamp,
+        lost: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        for point in self.links.get(subject).cloned().unwrap_or_default() {
+            let Some(state) = self.points.get_mut(point as usize) else {
+                continue;
+            };
+            match subject {
+                Subject::Unit(..) => state.unit_lost = lost,
+                _ => state.gateway_lost = lost,
+            }
+            let still_lost = state.unit_lost || state.gateway_lost;
+            if lost {
+                let down = Quality::Bad(BadCause::LinkDown);
+                self.set_quality(point, down, (now, now), effects);
+            } else if !still_lost {
+                self.link_restored(point, now);
+            }
+        }
+    }
+
+    /// When an alarm about the system changes, if it is on the way to.
+    pub(super) fn told_due(&self, alarm: u32) -> Option<Timestamp> {
+        let rule = self.rules.get(alarm as usize)?;
+        let entry = self.live.get(alarm as usize)?;
+        let Watch::Told(subject, condition) = &rule.watch else {
+            return None;
+        };
+        let told = self.told.get(&(subject.clone(), *condition))?;
+        if told.active == entry.axes.active {
+            return None;
+        }
+        let delay = if told.active {
+            rule.on_delay
+        } else {
+            rule.off_delay
+        };
+        Some(Timestamp(told.since.0.saturating_add(delay)))
+    }
+
+    /// Raises or ends an alarm about the system whose delay is over.
+    pub(super) fn meet_told(&mut self, alarm: u32, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.told_due(alarm).is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(entry) = self.live.get_mut(alarm as usize) else {
+            return;
+        };
+        let was_active = entry.axes.active;
+        entry.run.active = !was_active;
+        let sight = Sight {
+            now,
+            sampled_at: now,
+            value: None,
+            quality: Quality::Good,
+        };
+        if was_active {
+            self.end((alarm, Lane::Live), sight, effects);
+        } else {
+            self.raise((alarm, Lane::Live), sight, effects);
+        }
+    }
+}

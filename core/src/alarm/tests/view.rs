@@ -1,0 +1,169 @@
+//! Whether points, units and gateways can be seen.
+
+use super::*;
+
+#[test]
+fn a_silent_point_is_stale_after_three_periods_but_not_before_15_s() {
+    for (period, stale) in [("1s", 15_000), ("10s", 30_000)] {
+        let mut rig = Rig::new(&format!("h 80, period {period}"));
+        rig.step("0s", "50");
+        let at = |ms: i64| format!("{ms}ms");
+        rig.step(&at(stale - 1), "tick");
+        assert!(rig.engine.quality(PointId(0)).is_good());
+        rig.step(&at(stale), "tick");
+        let last = rig.engine.last(PointId(0)).unwrap();
+        assert_eq!(last.quality, Quality::Uncertain(UncertainCause::Stale));
+        assert_eq!(last.value, 50.0);
+        rig.step(&at(stale + 1), "50");
+        assert!(rig.engine.quality(PointId(0)).is_good());
+    }
+}
+
+#[test]
+fn a_silent_point_is_in_loss_of_view_after_30_s() {
+    let mut rig = Rig::new("view, on-delay 10s, off-delay 5s");
+    rig.step("0s", "50");
+    assert_eq!(rig.step("29999ms", "tick"), "NORM");
+    assert_eq!(rig.step("30s", "tick"), "UNACK?!");
+    assert_eq!(rig.step("31s", "50"), "UNACK");
+    assert_eq!(rig.step("35s", "50"), "UNACK");
+    assert_eq!(rig.step("36s", "50"), "RTNUN");
+}
+
+#[test]
+fn a_slow_point_is_in_loss_of_view_after_six_periods() {
+    let mut rig = Rig::new("view, on-delay 10s, period 60s");
+    rig.step("0s", "50");
+    assert_eq!(rig.step("359999ms", "tick"), "NORM");
+    assert_eq!(rig.step("360s", "tick"), "UNACK?!");
+}
+
+#[test]
+fn a_point_never_seen_is_in_loss_of_view() {
+    check(
+        "view, on-delay 10s",
+        "0s tick NORM 29s tick NORM 30s tick UNACK?!",
+    );
+}
+
+#[test]
+fn a_broken_loop_is_a_loss_of_view_of_its_own() {
+    check(
+        "view, on-delay 10s, off-delay 2s",
+        "0s 50 NORM  1s bad NORM  10s bad NORM  11s bad UNACK?!  12s 50 UNACK  13s bad UNACK?
+         14s 50 UNACK 15s 50 UNACK 16s 50 RTNUN",
+    );
+}
+
+#[test]
+fn a_loss_of_view_without_a_delay_is_told_with_the_reading() {
+    check("view", "0s 50 NORM 1s bad UNACK?! 2s 50 RTNUN");
+}
+
+#[test]
+fn silence_never_ends_a_loss_of_view() {
+    check(
+        "view, on-delay 10s, off-delay 5s",
+        "0s tick NORM 30s tick UNACK?! 31s 50 UNACK 45s tick UNACK 600s tick UNACK?",
+    );
+}
+
+#[test]
+fn calibration_and_over_range_are_in_view() {
+    check(
+        "view, on-delay 2s",
+        "0s 50 NORM 1s 60~cal NORM 9s 60~cal NORM 18s 100~over NORM 27s 60~cal NORM",
+    );
+    // But an instrument that falls silent in calibration is lost like any other.
+    check(
+        "view, on-delay 2s",
+        "0s 60~cal NORM 29s tick NORM 30s tick UNACK?!",
+    );
+}
+
+#[test]
+fn one_cause_one_alarm_while_the_gateway_is_lost() {
+    check(
+        "h 80, view, on-delay 10s, gateway",
+        "0s 81 UNACK!/NORM/NORM              1s gateway-lost UNACK?/NORM/UNACK!
+         600s tick UNACK?/NORM/UNACK         601s gateway-back UNACK?/NORM/RTNUN
+         630s tick UNACK?/NORM/RTNUN         631s tick UNACK?/UNACK?!/RTNUN",
+    );
+}
+
+#[test]
+fn a_broken_loop_behind_a_lost_gateway_is_told_when_the_gateway_is_back() {
+    check(
+        "view, on-delay 10s",
+        "0s 50 NORM  1s gateway-lost NORM  2s bad NORM  60s bad NORM  61s gateway-back UNACK?!",
+    );
+}
+
+#[test]
+fn points_of_a_lost_unit_are_bad_at_once_and_good_by_a_reading() {
+    let mut rig = Rig::new("h 80, view, on-delay 10s");
+    rig.step("0s", "50");
+    rig.step("1s", "unit-lost");
+    assert_eq!(
+        rig.engine.quality(PointId(0)),
+        Quality::Bad(BadCause::LinkDown)
+    );
+    rig.step("2s", "gateway-lost");
+    rig.step("3s", "unit-back");
+    assert_eq!(
+        rig.engine.quality(PointId(0)),
+        Quality::Bad(BadCause::LinkDown),
+        "the gateway is still lost"
+    );
+    rig.step("4s", "gateway-back");
+    assert!(!rig.engine.quality(PointId(0)).is_good(), "no reading yet");
+    rig.step("5s", "50");
+    assert!(rig.engine.quality(PointId(0)).is_good());
+    assert_eq!(rig.log, []);
+}
+
+#[test]
+fn a_unit_that_does_not_answer_is_not_told_again_by_each_point() {
+    check(
+        "view, on-delay 10s",
+        "0s 50 NORM 1s mute NORM 60s mute NORM 61s bad NORM 70s bad NORM 71s bad UNACK?!",
+    );
+}
+
+#[test]
+fn alarms_about_the_system_have_delays_on_the_centres_clock() {
+    check(
+        "gateway, on-delay 5s, off-delay 10s, latch",
+        "0s gateway-lost NORM   3s gateway-back NORM    4s gateway-lost NORM
+         8s tick NORM           9s tick UNACK!          10s gateway-back UNACK
+         12s gateway-lost UNACK 30s tick UNACK          31s gateway-back UNACK
+         41s tick LATUN         42s ack LATAC           43s reset NORM",
+    );
+}
+
+#[test]
+fn the_same_told_twice_is_told_once() {
+    check(
+        "gateway, on-delay 5s",
+        "0s gateway-lost NORM 4s gateway-lost NORM 5s tick UNACK! 6s gateway-lost UNACK",
+    );
+}
+
+#[test]
+fn a_step_back_of_the_centres_clock_holds_nothing_up() {
+    let mut rig = Rig::new("view, on-delay 10s");
+    rig.step("9000s", "50");
+    rig.apply(moment("0s"), Input::Tick);
+    assert_eq!(rig.engine.counters().centre_steps_back, 1);
+    assert_eq!(rig.step("29s", "tick"), "NORM");
+    assert_eq!(rig.step("30s", "tick"), "UNACK?!");
+}
+
+#[test]
+fn staleness_costs_no_entry_in_the_heap_per_reading() {
+    let mut rig = Rig::new("h 80");
+    for second in 0..1_000 {
+        rig.step(&format!("{second}s"), "50");
+        assert!(rig.engine.queued() <= 2);
+    }
+}

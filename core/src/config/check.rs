@@ -1,0 +1,408 @@
+//! The checks across files, and the way from what is written to the checked [`Config`].
+//!
+//! 1. Every file is parsed and read, field by field.
+//! 2. When all of them could be parsed: names that refer to something refer to it.
+//! 3. Each point takes its limits: the site's own, else those of its preset.
+//! 4. With no fault left, the alarms are put together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::alarms;
+use super::fault::{Faults, Place, quote};
+use super::fields::Document;
+use super::limit::{self, RawLimit, Terms};
+use super::site::{self, Named, Site};
+use super::standards::{self, Preset, SYSTEM, Standards};
+use super::table;
+use super::{Config, Fault, SourceFile};
+use crate::alarm::Guidance;
+use crate::point::Point;
+
+/// What all files of a configuration say.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) site: Site,
+    pub(super) points: Vec<(Place, Point)>,
+    pub(super) standards: Standards,
+}
+
+/// The further files that a main file names: its point tables, then its standards.
+pub(super) fn wanted(main: &SourceFile) -> Result<Vec<String>, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let named = Document::parse(main, &mut faults)
+        .map(|document| site::named(&mut document.root(), &mut faults))
+        .unwrap_or_default();
+    if faults.is_empty() {
+        Ok([named.points, named.standards].concat())
+    } else {
+        Err(faults.sorted())
+    }
+}
+
+/// Checks the texts of a configuration; the first is the main file.
+pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let read = read(files, &mut faults);
+    let Some(read) = read else {
+        return Err(faults.sorted());
+    };
+    let guidance = guidance(&read, &mut faults);
+    check_units(&read, &mut faults);
+    check_points(&read, &mut faults);
+    check_guidance(&read, &guidance, &mut faults);
+    let limits = choose(&read, &mut faults);
+    check_gas(&read, &limits, &mut faults);
+    check_sources(&read, &limits, &mut faults);
+    let standards = &read.standards;
+    if let (Some(warning), Some(hazard)) = (&standards.warning, &standards.hazard)
+        && faults.is_empty()
+    {
+        return Ok(Config {
+            alarms: alarms::all(&read, &limits, &guidance),
+            warning: warning.clone(),
+            hazard: hazard.clone(),
+            group: read.site.group,
+            name: read.site.name,
+            gateways: read.site.gateways,
+            sources: read.site.sources.into_iter().map(|(_, it)| it).collect(),
+            points: read.points.into_iter().map(|(_, it)| it).collect(),
+        });
+    }
+    Err(faults.sorted())
+}
+
+/// Reads every file; none when one of them is missing or cannot be parsed, so that what refers to
+/// it cannot be judged.
+fn read(files: &[SourceFile], faults: &mut Faults) -> Option<Read> {
+    let Some((main, others)) = files.split_first() else {
+        faults.add(&whole(""), "configuration", "no file", "a main file");
+        return None;
+    };
+    let mut read = Read::default();
+    let document = Document::parse(main, faults);
+    let mut whole_house = document.is_some();
+    let named;
+    (read.site, named) = match document {
+        Some(document) => site::read(&document, faults),
+        None => (Site::default(), by_ending(others)),
+    };
+    let mut find = |name: &String, faults: &mut Faults| {
+        let file = others.iter().find(|file| file.name == *name);
+        if file.is_none() {
+            faults.add(
+                &whole(&main.name),
+                "files named",
+                quote(name),
+                "a file that is there",
+            );
+            whole_house = false;
+        }
+        file
+    };
+    let tables: Vec<_> = named
+        .points
+        .iter()
+        .filter_map(|name| find(name, faults))
+        .collect();
+    let rules: Vec<_> = named
+        .standards
+        .iter()
+        .filter_map(|name| find(name, faults))
+        .collect();
+    for file in tables {
+        whole_house &= table::read(file, &mut read.points, faults);
+    }
+    for file in rules {
+        match Document::parse(file, faults) {
+            Some(document) => standards::read(&document, &mut read.standards, faults),
+            None => whole_house = false,
+        }
+    }
+    check_complete(&read, main, whole_house, faults);
+    whole_house.then_some(read)
+}
+
+/// What the other files seem to be, when the main file cannot tell: their faults are worth having.
+fn by_ending(others: &[SourceFile]) -> Named {
+    let named = |ending: &str| {
+        let names = others.iter().map(|file| file.name.clone());
+        names.filter(|name| name.ends_with(ending)).collect()
+    };
+    Named {
+        points: named(".csv"),
+        standards: named(".toml"),
+    }
+}
+
+/// Each table that must be in some file of standards is there.
+fn check_complete(read: &Read, main: &SourceFile, whole_house: bool, faults: &mut Faults) {
+    if !whole_house {
+        return;
+    }
+    let standards = &read.standards;
+    let mut missing: Vec<String> = SYSTEM
+        .iter()
+        .filter(|condition| {
+            !standards
+                .system
+                .iter()
+                .any(|(_, known, _)| known == *condition)
+        })
+        .map(|condition| format!("system.{}", condition.word()))
+        .collect();
+    missing.extend(standards.warning.is_none().then(|| "warning".to_owned()));
+    missing.extend(standards.hazard.is_none().then(|| "ledger".to_owned()));
+    for table in missing {
+        let what = format!("table `{table}`");
+        faults.add(
+            &whole(&main.name),
+            what,
+            "nothing",
+            "one in all files of standards",
+        );
+    }
+    for (things, none) in [
+        ("gateways", read.site.gateways.is_empty()),
+        ("points", read.points.is_empty()),
+        ("sources", read.site.sources.is_empty()),
+    ] {
+        if none {
+            faults.add(&whole(&main.name), things, "none", "one at least");
+        }
+    }
+}
+
+fn whole(file: &str) -> Place {
+    Place {
+        file: Arc::from(file),
+        line: 0,
+    }
+}
+
+/// All guidance by its key.
+fn guidance<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, &'a Guidance> {
+    let mut guidance = BTreeMap::new();
+    for raw in read.standards.guidance.iter().chain(&read.site.guidance) {
+        if guidance.insert(raw.key.as_str(), &raw.guidance).is_some() {
+            faults.add(&raw.place, "guidance", quote(&raw.key), "a key used once");
+        }
+    }
+    guidance
+}
+
+fn check_guidance(read: &Read, guidance: &BTreeMap<&str, &Guidance>, faults: &mut Faults) {
+    let presets = read
+        .standards
+        .presets
+        .iter()
+        .flat_map(|preset| &preset.limits);
+    let own = read.site.limits.iter().map(|(_, limit)| limit);
+    let limits = presets.chain(own).map(|limit| (&limit.place, &limit.terms));
+    let system = read
+        .standards
+        .system
+        .iter()
+        .map(|(place, _, terms)| (place, terms));
+    for (place, Terms { guidance: key, .. }) in limits.chain(system) {
+        if !key.is_empty() && !guidance.contains_key(key.as_str()) {
+            let allowed = "a key of a table [guidance.KEY]";
+            faults.add(place, "key `guidance`", quote(key), allowed);
+        }
+    }
+}
+
+/// Every unit has a point: one that is only polled by habit hides a table that lost its rows.
+fn check_units(read: &Read, faults: &mut Faults) {
+    let used: BTreeSet<_> = read
+        .points
+        .iter()
+        .map(|(_, point)| (point.gateway.as_str(), point.device.as_str()))
+        .collect();
+    for (place, gateway, unit) in &read.site.units {
+        if !unit.is_empty() && !used.contains(&(gateway.as_str(), unit.as_str())) {
+            let what = format!("unit `{gateway}/{unit}`");
+            faults.add(place, what, "no point", "one point at least");
+        }
+    }
+}
+
+/// What points name is there, and tags are unique.
+fn check_points(read: &Read, faults: &mut Faults) {
+    let site = &read.site;
+    let gateways: BTreeSet<_> = site.gateways.iter().map(|it| it.id.as_str()).collect();
+    let sources: BTreeSet<_> = site.sources.iter().map(|(_, it)| it.id.as_str()).collect();
+    let units: BTreeSet<_> = site
+        .units
+        .iter()
+        .map(|(_, gateway, unit)| (gateway.as_str(), unit.as_str()))
+        .collect();
+    let mut tags = BTreeSet::new();
+    for (place, point) in &read.points {
+        let what = |column| format!("point `{}`, column `{column}`", point.tag);
+        if !point.tag.is_empty() && !tags.insert(point.tag.as_str()) {
+            faults.add(place, what("tag"), quote(&point.tag), "a tag used once");
+        }
+        if gateways.contains(point.tag.as_str()) {
+            // Both would own an alarm of the same name.
+            let allowed = "a tag that is not the id of a gateway";
+            faults.add(place, what("tag"), quote(&point.tag), allowed);
+        }
+        let (gateway, device) = (point.gateway.as_str(), point.device.as_str());
+        if !gateway.is_empty() && !gateways.contains(gateway) {
+            let allowed = format!("a gateway of the main file: {}", list(&gateways));
+            faults.add(place, what("gateway"), quote(gateway), allowed);
+        } else if !device.is_empty() && !gateway.is_empty() && !units.contains(&(gateway, device)) {
+            let own = units.iter().filter(|(of, _)| *of == gateway);
+            let own: BTreeSet<_> = own.map(|(_, unit)| *unit).collect();
+            let allowed = format!("a unit of `{gateway}`: {}", list(&own));
+            faults.add(place, what("device"), quote(device), allowed);
+        }
+        if let Some(source) = point.source.as_deref()
+            && !source.is_empty()
+            && !sources.contains(source)
+        {
+            let allowed = format!("a source of the main file: {}", list(&sources));
+            faults.add(place, what("source"), quote(source), allowed);
+        }
+    }
+}
+
+/// The first names of a set, for faults.
+fn list(names: &BTreeSet<&str>) -> String {
+    let mut first: Vec<_> = names.iter().copied().take(8).collect();
+    if names.len() > first.len() {
+        first.push("…");
+    }
+    first.join(", ")
+}
+
+/// The limits of each point, in the order of the points: the site's own, else the preset's.
+fn choose<'a>(read: &'a Read, faults: &mut Faults) -> Vec<Vec<&'a RawLimit>> {
+    let mut presets: BTreeMap<(&str, Option<&str>), &Preset> = BTreeMap::new();
+    for preset in &read.standards.presets {
+        presets.insert((&preset.kind, preset.position.as_deref()), preset);
+    }
+    check_positions(&presets, faults);
+    let own = own_limits(read, faults);
+    let mut chosen = Vec::with_capacity(read.points.len());
+    for (place, point) in &read.points {
+        let exact = presets.get(&(point.kind.as_str(), point.position.as_deref()));
+        let preset = exact.or_else(|| presets.get(&(point.kind.as_str(), None)));
+        let own = own.get(point.tag.as_str()).map_or(&[][..], Vec::as_slice);
+        let what = format!("point `{}`", point.tag);
+        if let Some(preset) = preset
+            && preset.unit != point.unit
+        {
+            let what = format!("{what}, column `unit`");
+            let allowed = format!("{}, as in the {}", quote(&preset.unit), preset.what());
+            faults.add(place, what, quote(&point.unit), allowed);
+            chosen.push(preset.limits.iter().collect());
+            continue;
+        }
+        let preset = preset.map_or(&[][..], |preset| preset.limits.as_slice());
+        let mut limits = Vec::from(own);
+        for limit in preset {
+            match own.iter().find(|own| own.setpoint == limit.setpoint) {
+                Some(own) => limit::check_stricter(own, limit, &what, faults),
+                None => limits.push(limit),
+            }
+        }
+        limits.sort_by_key(|limit| limit.setpoint);
+        if !own.is_empty() {
+            limit::check_order(&limits, &what, faults);
+        }
+        for limit in &limits {
+            let is_own = own.iter().any(|own| own.setpoint == limit.setpoint);
+            let place = if is_own { &limit.place } else { place };
+            limit::check_range(limit, point.range, place, &what, faults);
+        }
+        chosen.push(limits);
+    }
+    chosen
+}
+
+/// A preset for a position may not be laxer than the general one of its kind, or it would be a
+/// way round the standard.
+fn check_positions(presets: &BTreeMap<(&str, Option<&str>), &Preset>, faults: &mut Faults) {
+    for ((kind, position), preset) in presets {
+        let Some(general) = presets.get(&(*kind, None)) else {
+            continue;
+        };
+        if position.is_none() || general.unit != preset.unit {
+            continue;
+        }
+        for limit in &preset.limits {
+            let bound = general
+                .limits
+                .iter()
+                .find(|it| it.setpoint == limit.setpoint);
+            if let Some(bound) = bound {
+                limit::check_stricter(limit, bound, &preset.what(), faults);
+            }
+        }
+    }
+}
+
+/// The site's own limits by tag; each names a point, and each setpoint of it once.
+fn own_limits<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, Vec<&'a RawLimit>> {
+    let tags: BTreeSet<_> = read.points.iter().map(|(_, it)| it.tag.as_str()).collect();
+    let mut own: BTreeMap<&str, Vec<&RawLimit>> = BTreeMap::new();
+    for (tag, limit) in &read.site.limits {
+        let what = format!("limit of point `{tag}`, {}", limit.setpoint.word());
+        if !tag.is_empty() && !tags.contains(tag.as_str()) {
+            faults.add(&limit.place, what, quote(tag), "a tag of a point table");
+            continue;
+        }
+        let of_point = own.entry(tag).or_default();
+        if of_point
+            .iter()
+            .any(|other| other.setpoint == limit.setpoint)
+        {
+            faults.add(&limit.place, what, "a second one", "each setpoint once");
+        }
+        of_point.push(limit);
+    }
+    own
+}
+
+/// A gas point without any limit has most likely a position that no preset knows: it would look
+/// watched and be silent.
+fn check_gas(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
+    let gas = read.standards.hazard.as_ref();
+    let gas = gas.map_or(&[][..], |rules| rules.gas_kinds.as_slice());
+    for ((place, point), limits) in read.points.iter().zip(limits) {
+        if limits.is_empty() && gas.contains(&point.kind) {
+            let mut positions: BTreeSet<&str> = BTreeSet::new();
+            let of_kind = |preset: &&Preset| preset.kind == point.kind;
+            for preset in read.standards.presets.iter().filter(of_kind) {
+                positions.extend(preset.position.as_deref());
+            }
+            let what = format!("point `{}`, kind `{}`", point.tag, point.kind);
+            let found = quote(point.position.as_deref().unwrap_or_default());
+            let found = format!("no limit for the position {found}");
+            let allowed = format!(
+                "a limit of its own, or a position with a preset: {}",
+                positions.into_iter().collect::<Vec<_>>().join(", ")
+            );
+            faults.add(place, what, found, allowed);
+        }
+    }
+}
+
+/// Every source has a point with an alarm: without one it can never show a colour.
+fn check_sources(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
+    let alarmed: BTreeSet<_> = read
+        .points
+        .iter()
+        .zip(limits)
+        .filter(|(_, limits)| !limits.is_empty())
+        .filter_map(|((_, point), _)| point.source.as_deref())
+        .collect();
+    for (place, source) in &read.site.sources {
+        if !source.id.is_empty() && !alarmed.contains(source.id.as_str()) {
+            let what = format!("source `{}`", source.id);
+            faults.add(place, what, "no point with an alarm", "one at least");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A good configuration, ways to spoil it with the faults that each must give, the standards that
+//! ship with Davy, and texts at random.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::alarm::{Condition, Setpoint, Subject, SystemCondition};
+use crate::point::{ByteOrder, Encoding, Range, Scaling};
+use crate::reading::PointId;
+
+const NAMES: [&str; 3] = ["site.toml", "points.csv", "standards.toml"];
+
+const STANDARDS: [(&str, &str); 5] = [
+    (
+        "gas.toml",
+        include_str!("../../../config/standards/gas.toml"),
+    ),
+    (
+        "mine.toml",
+        include_str!("../../../config/standards/mine.toml"),
+    ),
+    (
+        "system.toml",
+        include_str!("../../../config/standards/system.toml"),
+    ),
+    (
+        "warning.toml",
+        include_str!("../../../config/standards/warning.toml"),
+    ),
+    (
+        "ledger.toml",
+        include_str!("../../../config/standards/ledger.toml"),
+    ),
+];
+
+fn testdata(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("src/config/testdata")
+        .join(name)
+}
+
+fn good() -> Vec<SourceFile> {
+    NAMES
+        .iter()
+        .map(|name| SourceFile {
+            name: (*name).to_owned(),
+            text: fs::read_to_string(testdata("good").join(name)).unwrap(),
+        })
+        .collect()
+}
+
+/// Lines that begin with `-` are taken out of the file named above them, lines with `+` put in
+/// their place.
+fn spoil(files: &mut [SourceFile], edits: &str) {
+    let mut file = 0;
+    let (mut old, mut new) = (String::new(), String::new());
+    let mut lines = edits.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(text) = line.strip_prefix('-') {
+            old = format!("{old}{text}\n");
+        } else if let Some(text) = line.strip_prefix('+') {
+            new = format!("{new}{text}\n");
+        } else {
+            file = NAMES.iter().position(|name| *name == line).unwrap();
+        }
+        let over = lines.peek().is_none_or(|next| !next.starts_with('+'));
+        if !new.is_empty() && over {
+            let text = &mut files[file].text;
+            assert!(text.contains(old.trim_end()), "no such text: {old}");
+            *text = text.replacen(old.trim_end(), new.trim_end(), 1);
+            (old, new) = (String::new(), String::new());
+        }
+    }
+    assert!(old.is_empty(), "nothing in place of: {old}");
+}
+
+/// Each folder of `testdata/cases` says in its name what is wrong, in `edit.txt` how the good
+/// configuration is spoilt, and in `expected.txt` which faults that gives.
+/// `DAVY_ACCEPT=1` writes the latter anew; read the difference before committing it.
+#[test]
+fn each_way_to_be_wrong_gives_its_faults() {
+    let mut cases = 0;
+    for case in fs::read_dir(testdata("cases")).unwrap() {
+        let folder = case.unwrap().path();
+        let mut files = good();
+        spoil(
+            &mut files,
+            &fs::read_to_string(folder.join("edit.txt")).unwrap(),
+        );
+        let faults = check(&files).expect_err(&format!("{} must be refused", folder.display()));
+        let found: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let found = found.join("\n") + "\n";
+        let expected = folder.join("expected.txt");
+        if std::env::var_os("DAVY_ACCEPT").is_some() {
+            fs::write(&expected, &found).unwrap();
+        }
+        let expected = fs::read_to_string(expected).unwrap_or_default();
+        assert_eq!(found, expected, "{}", folder.display());
+        cases += 1;
+    }
+    assert!(cases >= 20, "only {cases} cases found");
+}
+
+#[test]
+fn a_good_configuration_is_what_it_says() {
+    let config = check(&good()).unwrap();
+    assert_eq!(config.group, "works");
+    assert_eq!(
+        config.gateways[0].buses[0].timeout,
+        Duration::from_millis(300)
+    );
+    assert_eq!(config.gateways[0].annunciator.as_ref().unwrap().unit, 9);
+    assert_eq!(config.sources[0].level, Some(2));
+    assert_eq!(config.sources[1].level, None);
+    let gas = &config.points[0];
+    assert_eq!(
+        (gas.tag.as_str(), gas.period),
+        ("TF.gas", Duration::from_secs(1))
+    );
+    let loop_of = Range {
+        low: 0.0,
+        high: 4095.0,
+    };
+    assert_eq!(gas.register.scaling, Scaling::Loop(loop_of));
+    assert_eq!(gas.register.order, ByteOrder::Abcd);
+    assert_eq!(config.points[1].name.en, "Pump, spare");
+    assert_eq!(config.points[2].register.order, ByteOrder::Cdab);
+    assert_eq!(config.points[3].register.encoding, Encoding::BitOf(3));
+}
+
+#[test]
+fn limits_come_first_then_loss_of_view_then_the_gateways() {
+    let config = check(&good()).unwrap();
+    let names: Vec<_> = config
+        .alarms
+        .iter()
+        .map(|alarm| alarm.name.as_str())
+        .collect();
+    let expected = "TF.gas.gas1 TF.gas.gas2 FACE.ch4.mine_alarm FACE.ch4.mine_cut \
+        TF.gas.loss_of_view TF.pump.loss_of_view FACE.ch4.loss_of_view \
+        FACE.ch4.fault.loss_of_view gw/gas.loss_of_view gw/mine.loss_of_view gw.loss_of_view \
+        gw.clock_offset gw.gap gw.duplicate_identity gw.unusable gw.outbox_loss";
+    assert_eq!(names.join(" "), expected);
+    assert_eq!(config.alarms[2].subject, Subject::Point(PointId(2)));
+    let gap = &config.alarms[12];
+    assert_eq!(gap.subject, Subject::Gateway("gw".to_owned()));
+    assert_eq!(gap.condition, Condition::System(SystemCondition::Gap));
+}
+
+#[test]
+fn the_sites_own_limit_replaces_the_presets_and_nothing_else() {
+    let config = check(&good()).unwrap();
+    let limit = |index: usize| match config.alarms[index].condition {
+        Condition::Limit(limit) => (limit.setpoint, limit.limit, limit.reset),
+        Condition::System(_) => panic!("no limit"),
+    };
+    assert_eq!(limit(0), (Setpoint::Gas1, 0.8, 0.7));
+    assert_eq!(limit(1), (Setpoint::Gas2, 2.0, 1.8));
+    assert_eq!(limit(3), (Setpoint::MineCut, 1.5, 1.0));
+    assert_eq!(
+        config.alarms[0].figure_source,
+        "the site's own rationalisation"
+    );
+}
+
+#[test]
+fn the_main_file_names_the_others() {
+    assert_eq!(
+        wanted(&good()[0]).unwrap(),
+        ["points.csv", "standards.toml"]
+    );
+    let nothing = SourceFile {
+        name: "site.toml".to_owned(),
+        text: String::new(),
+    };
+    assert_eq!(wanted(&nothing).unwrap_err().len(), 2);
+    assert!(!check(&[]).unwrap_err().is_empty());
+}
+
+#[test]
+fn columns_in_any_order_and_a_spreadsheets_habits_are_read() {
+    let mut files = good();
+    let rows: Vec<String> = files[1]
+        .text
+        .lines()
+        .map(|line| {
+            let (first, rest) = line.split_once(',').unwrap();
+            format!("{rest},{first}\r\n")
+        })
+        .collect();
+    let before = check(&files).unwrap();
+    files[1].text = format!("\u{feff}{}{}\r\n\r\n", rows.concat(), ",".repeat(18));
+    assert_eq!(check(&files).unwrap(), before);
+}
+
+/// One point for each preset that ships, with a range that suits it.
+#[test]
+fn every_preset_of_the_standards_loads() {
+    let mut files = good();
+    files.truncate(2);
+    let list: Vec<_> = STANDARDS
+        .iter()
+        .map(|(name, _)| format!("\"{name}\""))
+        .collect();
+    let list = format!("[{}]", list.join(", "));
+    files[0].text = files[0].text.replace("[\"standards.toml\"]", &list);
+    files[0].text = files[0].text.replace("\"anything\"", "\"cl2_gas1\"");
+    let mut limits = 0;
+    let mut kinds = BTreeSet::new();
+    for (name, text) in STANDARDS {
+        files.push(SourceFile {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        });
+        let table: toml::Table = text.parse().unwrap();
+        let presets = table.get("preset").and_then(toml::Value::as_array);
+        for (index, preset) in presets.into_iter().flatten().enumerate() {
+            let get = |key| {
+                preset
+                    .get(key)
+                    .and_then(toml::Value::as_str)
+                    .unwrap_or_default()
+            };
+            let (kind, position, unit) = (get("kind"), get("position"), get("unit"));
+            let row = format!(
+                "{name}.{index},点,Point,{kind},{position},{unit},0,100,TF,gw,gas,1s,input_registers,0,u16,,none,,\n"
+            );
+            files[1].text += &row;
+            limits += preset["limit"].as_array().unwrap().len();
+            kinds.insert(kind.to_owned());
+        }
+    }
+    let config = check(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let of_limits = |alarm: &&AlarmDefinition| matches!(alarm.condition, Condition::Limit(_));
+    // Two points of the good configuration have two limits each.
+    assert_eq!(config.alarms.iter().filter(of_limits).count(), limits + 4);
+    for kind in [
+        "cl2",
+        "nh3",
+        "h2s",
+        "co",
+        "combustible",
+        "o2",
+        "ch4",
+        "air_speed",
+    ] {
+        assert!(kinds.contains(kind), "no preset for {kind}");
+    }
+}
+
+#[test]
+fn methane_is_set_as_in_table_19() {
+    let text = STANDARDS[1].1;
+    let table: toml::Table = text.parse().unwrap();
+    let row = |position: &str| -> Vec<f64> {
+        let presets = table["preset"].as_array().unwrap();
+        let preset = presets.iter().find(|preset| {
+            preset["kind"].as_str() == Some("ch4")
+                && preset.get("position").and_then(toml::Value::as_str) == Some(position)
+        });
+        preset.unwrap()["limit"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|limit| ["limit", "reset"].map(|key| limit[key].as_float().unwrap()))
+            .collect()
+    };
+    assert_eq!(row("longwall.T0"), [1.0, 1.0, 1.5, 1.0]);
+    assert_eq!(row("longwall.T2"), [1.0, 1.0, 1.0, 1.0]);
+    assert_eq!(row("longwall.T3"), [0.5, 0.5, 0.5, 0.5]);
+    assert_eq!(row("heading.T1"), [1.0, 1.0, 1.5, 1.0]);
+    assert_eq!(row("main_return"), [0.75, 0.75]);
+    assert_eq!(
+        row("drilling"),
+        [1.5, 1.0, 1.5, 1.0],
+        "resets below its alarm"
+    );
+    assert_eq!(row("belt_shaft"), [0.5, 0.5, 0.75, 0.5]);
+    assert_eq!(row("temporary_pump"), [0.5, 0.5, 1.0, 0.5]);
+}
+
+#[test]
+fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
+    let one = check(&good()).unwrap();
+    let three = check(&multiply(&good(), 3).unwrap()).unwrap();
+    assert_eq!(three.points[..one.points.len()], one.points[..]);
+    assert_eq!(three.gateways[..1], one.gateways[..]);
+    assert_eq!(three.alarms.len(), 3 * one.alarms.len());
+    let copy = &three.points[2 * one.points.len()];
+    assert_eq!(
+        (copy.tag.as_str(), copy.gateway.as_str()),
+        ("P3.TF.gas", "p3-gw")
+    );
+    assert_eq!(copy.source.as_deref(), Some("P3.TF"));
+    let own = three
+        .alarms
+        .iter()
+        .find(|alarm| alarm.name == "P3.TF.gas.gas1");
+    assert_eq!(own.unwrap().figure_source, "the site's own rationalisation");
+    assert_eq!(check(&multiply(&good(), 1).unwrap()), Ok(one));
+    assert!(multiply(&good(), 0).is_err());
+}
+
+#[test]
+fn every_fault_says_where_it_is_and_comes_once() {
+    let mut files = good();
+    for file in &mut files {
+        file.text = file.text.replace('1', "x");
+    }
+    let faults = check(&files).unwrap_err();
+    assert!(faults.is_sorted());
+    assert_eq!(faults.iter().collect::<BTreeSet<_>>().len(), faults.len());
+    assert!(
+        NAMES
+            .iter()
+            .all(|name| faults.iter().any(|fault| fault.file == *name))
+    );
+}
+
+#[test]
+fn deep_nesting_is_a_fault_and_not_the_end_of_the_stack() {
+    for text in [
+        "a=".to_owned() + &"[".repeat(100_000),
+        "a.".repeat(100_000) + "a=1",
+    ] {
+        let mut files = good();
+        files[0].text = text;
+        assert!(check(&files).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(texts in prop::collection::vec("\\PC*|[\\[\\]a-z=\"{}.,\n]*", 0..4)) {
+        let files: Vec<_> = texts
+            .into_iter()
+            .zip(NAMES)
+            .map(|(text, name)| SourceFile { name: name.to_owned(), text })
+            .collect();
+        prop_assert!(check(&files).is_err());
+        prop_assert!(multiply(&files, 2).is_err());
+    }
+
+    #[test]
+    fn no_spoilt_text_panics(
+        file in 0usize..3,
+        from in 0.0f64..1.0,
+        length in 0usize..12,
+        put in "[\\[\\]0-9a-z=\"'{}.,\\-\n\r\u{0}氯]{0,6}",
+    ) {
+        let mut files = good();
+        let characters: Vec<char> = files[file].text.chars().collect();
+        let start = (characters.len() as f64 * from) as usize;
+        let end = (start + length).min(characters.len());
+        files[file].text = characters[..start]
+            .iter()
+            .copied()
+            .chain(put.chars())
+            .chain(characters[end..].iter().copied())
+            .collect();
+        match check(&files) {
+            Ok(config) => {
+                for alarm in &config.alarms {
+                    if let Condition::Limit(limit) = alarm.condition {
+                        prop_assert!(limit.limit.is_finite() && limit.reset.is_finite());
+                    }
+                }
+            }
+            Err(faults) => prop_assert!(!faults.is_empty()),
+        }
+    }
+}

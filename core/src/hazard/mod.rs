@@ -1,0 +1,184 @@
+//! The hidden-hazard ledger (隐患台账): 排查—建账—整改—复查—销号.
+//!
+//! An entry is raised from an alarm by a rule, or the same open entry takes another occurrence;
+//! from there people follow it until it is put right. Every step has a guard, a refused step says
+//! which guard and what would satisfy it, and changes nothing.
+//!
+//! Invariants: an alarm has at most one open entry for one rule; only an operator's step moves an
+//! entry, time only marks it overdue; an entry raised by an alarm closes only when its subject has
+//! been normal for long enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::RaiseRule;
+use crate::point::Text;
+use crate::reading::Timestamp;
+
+mod ledger;
+mod step;
+
+pub use ledger::Ledger;
+pub use step::{FiveItems, HazardCommand, HazardStep, Refused};
+
+/// One entry of the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hazard {
+    /// Its number; grows and is never used again.
+    pub id: u64,
+    /// What it is about and how it was found.
+    pub origin: Origin,
+    /// By which rule it was raised.
+    pub rule: Rule,
+    /// Whether it is small and fixed at once, or major (重大隐患).
+    pub class: Class,
+    /// Where it stands.
+    pub state: HazardState,
+    /// Its deadline has passed while it was open.
+    pub overdue: bool,
+    /// Supervised by notice (挂牌督办).
+    pub supervised: bool,
+    /// When it was found, by the centre's clock.
+    pub found_at: Timestamp,
+    /// Until when it must be put right.
+    pub deadline: Timestamp,
+    /// Alarm occurrences that belong to it, oldest first; the first [`OCCURRENCES_MAX`] are named.
+    pub occurrences: Vec<u64>,
+    /// How many occurrences there were in all.
+    pub occurrence_count: u64,
+    /// Alarms of it that are active now.
+    pub active_alarms: BTreeSet<String>,
+    /// Since when none of them is active; none while one is.
+    pub normal_since: Option<Timestamp>,
+    /// Who put it right, once somebody said so.
+    pub rectified_by: Option<String>,
+    /// The five items (五落实), once the notice was issued.
+    pub five_items: Option<FiveItems>,
+    /// How often a re-check failed.
+    pub failed_rechecks: u32,
+    /// The closed entry that this one repeats.
+    pub repeats: Option<u64>,
+    /// Which halves of the evidence are filed, each with the journal entry that holds it.
+    pub evidence: BTreeMap<EvidencePart, u64>,
+    /// What happened to it, oldest first.
+    pub story: Vec<StoryLine>,
+}
+
+/// Occurrences that an entry names; later ones are only counted.
+pub const OCCURRENCES_MAX: usize = 100;
+
+/// What an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Name of the alarm.
+    pub alarm: String,
+    /// The point's tag, the unit or the gateway.
+    pub subject: String,
+    /// What the subject is called.
+    pub title: Text,
+    /// The source it belongs to.
+    pub source: Option<String>,
+    /// Who found it: `system` for an alarm.
+    pub found_by: String,
+}
+
+/// The rules by which an alarm enters the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Level 2, HH, LL or a mine's cut was reached.
+    LevelTwo,
+    /// Level 1 lasted, or came back too often.
+    LevelOne,
+    /// The process could not be seen.
+    LossOfView,
+}
+
+/// General or major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// 一般隐患.
+    General,
+    /// 重大隐患. Raised by a rule it is a candidate, until a person has judged it.
+    Major,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HazardState {
+    /// 排查: found, not yet judged.
+    Found,
+    /// 建账: real, class and deadline set.
+    Registered,
+    /// 整改: notice issued, being put right.
+    Rectifying,
+    /// 待复查: said to be right, waits for another person's look.
+    Submitted,
+    /// 销号.
+    Closed,
+    /// Not a hazard: false, calibration, test.
+    Rejected,
+}
+
+impl HazardState {
+    /// Whether somebody still owes something.
+    pub fn is_open(self) -> bool {
+        !matches!(self, Self::Closed | Self::Rejected)
+    }
+}
+
+/// The two halves of the frozen trend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidencePart {
+    /// Up to the moment it was found, with the limits and the rule.
+    Before,
+    /// After it, with what people did.
+    After,
+}
+
+/// One line of an entry's story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryLine {
+    /// When, by the centre's clock.
+    pub at: Timestamp,
+    /// Who; `system` for time and rules.
+    pub by: String,
+    /// What: the word of the step.
+    pub event: String,
+    /// In words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+/// An entry was raised, moved or marked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HazardChange {
+    /// What happened: the word of the step.
+    pub event: String,
+    /// Who did it.
+    pub by: String,
+    /// State before; none for a new entry.
+    pub from: Option<HazardState>,
+    /// The whole entry after it.
+    pub hazard: Box<Hazard>,
+}
+
+/// What the ledger must know of an alarm to judge it by a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// What an entry would be about.
+    pub origin: Origin,
+    /// The rule that its kind falls under.
+    pub rule: Rule,
+    /// Figures of that rule.
+    pub figures: RaiseRule,
+    /// Class of an entry raised by it.
+    pub class: Class,
+}
+
+#[cfg(test)]
+mod tests;

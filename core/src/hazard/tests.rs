@@ -1,0 +1,297 @@
+//! Stories of entries: raised, followed, refused, closed, back again.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::RaiseRule;
+
+const HOUR: i64 = 3_600_000;
+const DAY: Duration = Duration::from_hours(24);
+const RECURS: Duration = Duration::from_hours(30 * 24);
+
+fn judged(alarm: &str, rule: Rule, after: Duration, repeats: u32) -> Judged {
+    Judged {
+        origin: Origin {
+            alarm: alarm.into(),
+            subject: "GD-1".into(),
+            title: Text::default(),
+            source: Some("TF".into()),
+            found_by: "system".into(),
+        },
+        rule,
+        figures: RaiseRule {
+            after,
+            repeats,
+            within: DAY,
+            deadline: DAY,
+        },
+        class: Class::General,
+    }
+}
+
+/// A ledger and what it said so far.
+#[derive(Default)]
+struct Book {
+    ledger: Ledger,
+    changes: Vec<HazardChange>,
+}
+
+impl Book {
+    fn raise(&mut self, hour: i64, occurrence: u64, judged: Judged) {
+        let now = Timestamp(hour * HOUR);
+        self.ledger
+            .raised(now, occurrence, judged, RECURS, &mut self.changes);
+    }
+
+    fn tick(&mut self, hour: i64) {
+        self.ledger
+            .tick(Timestamp(hour * HOUR), RECURS, &mut self.changes);
+    }
+
+    fn step(&mut self, hour: i64, by: &str, step: HazardStep) -> Result<(), Refused> {
+        let command = HazardCommand {
+            hazard: self.ledger.hazards().last().map_or(0, |hazard| hazard.id),
+            by: by.into(),
+            comment: "because".into(),
+            step,
+        };
+        let now = Timestamp(hour * HOUR);
+        self.ledger
+            .command(now, 1, &command, DAY, &mut self.changes)
+    }
+
+    fn events(&self) -> Vec<&str> {
+        self.changes
+            .iter()
+            .map(|change| change.event.as_str())
+            .collect()
+    }
+
+    fn file(&mut self, hour: i64) -> Result<(), Refused> {
+        let step = HazardStep::FileEvidence {
+            part: EvidencePart::Before,
+            content: Box::default(),
+        };
+        self.step(hour, "system", step)
+    }
+}
+
+fn five() -> FiveItems {
+    FiveItems {
+        responsibility: "a".into(),
+        measures: "b".into(),
+        funds: "c".into(),
+        time_limit: "d".into(),
+        contingency_plan: "e".into(),
+    }
+}
+
+fn notice(hour: i64) -> HazardStep {
+    HazardStep::Notice {
+        five_items: five(),
+        deadline: Timestamp(hour * HOUR),
+    }
+}
+
+#[test]
+fn from_alarm_to_closed() -> Result<(), Refused> {
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.file(0)?;
+    let class = Class::General;
+    book.step(1, "chen", HazardStep::Verify { class })?;
+    book.step(2, "chen", notice(20))?;
+    book.ledger.returned(Timestamp(3 * HOUR), "g.gas2");
+    book.step(4, "wang", HazardStep::Submit)?;
+    book.step(28, "li", HazardStep::PassRecheck)?;
+    let expected = [
+        "found",
+        "file_evidence",
+        "verify",
+        "notice",
+        "submit",
+        "pass_recheck",
+    ];
+    assert_eq!(book.events(), expected);
+    let closed = &book.changes.last().map(|change| change.hazard.state);
+    assert_eq!(*closed, Some(HazardState::Closed));
+    Ok(())
+}
+
+#[test]
+fn the_same_open_entry_takes_the_next_occurrence() {
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.ledger.returned(Timestamp(HOUR), "g.gas2");
+    book.raise(2, 2, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.raise(2, 3, judged("g.hh", Rule::LevelTwo, Duration::ZERO, 0));
+    assert_eq!(book.events(), ["found", "occurred_again", "occurred_again"]);
+    let hazard = book.ledger.hazard(1).cloned();
+    assert_eq!(hazard.map(|hazard| hazard.occurrences), Some(vec![1, 2, 3]));
+    // Normal only when both of its alarms are.
+    book.ledger.returned(Timestamp(3 * HOUR), "g.gas2");
+    let since = |book: &Book| book.ledger.hazard(1).and_then(|hazard| hazard.normal_since);
+    assert_eq!(since(&book), None);
+    book.ledger.returned(Timestamp(4 * HOUR), "g.hh");
+    assert_eq!(since(&book), Some(Timestamp(4 * HOUR)));
+}
+
+#[test]
+fn level_one_enters_when_it_lasts_or_comes_back_too_often() {
+    let half_hour = Duration::from_mins(30);
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas1", Rule::LevelOne, half_hour, 0));
+    assert_eq!(book.ledger.next_deadline(), Some(Timestamp(HOUR / 2)));
+    book.ledger.returned(Timestamp(HOUR / 4), "g.gas1");
+    book.tick(1);
+    assert!(book.events().is_empty(), "it did not last");
+    book.raise(2, 2, judged("g.gas1", Rule::LevelOne, half_hour, 0));
+    book.tick(3);
+    assert_eq!(book.events(), ["found"]);
+
+    let mut book = Book::default();
+    for occurrence in 1..=3 {
+        let hour = i64::try_from(occurrence).unwrap_or(0);
+        book.raise(
+            hour,
+            occurrence,
+            judged("g.gas1", Rule::LevelOne, half_hour, 3),
+        );
+        book.ledger.returned(Timestamp(hour * HOUR + 1), "g.gas1");
+    }
+    assert_eq!(book.events(), ["found"], "three times in 24 h");
+}
+
+#[test]
+fn each_guard_refuses_and_changes_nothing() -> Result<(), Refused> {
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    let class = Class::Major;
+    let refused = |book: &mut Book, hour, by: &str, step: HazardStep, guard: &str| {
+        let before = book.ledger.clone();
+        let answer = book.step(hour, by, step);
+        let said = answer
+            .err()
+            .map(|refused| refused.guard)
+            .unwrap_or_default();
+        assert!(said.contains(guard), "expected {guard:?}, got {said:?}");
+        assert_eq!(book.ledger, before);
+    };
+    let verify = || HazardStep::Verify { class };
+    refused(&mut book, 1, "chen", verify(), "no trend");
+    refused(&mut book, 1, "", verify(), "names who");
+    refused(
+        &mut book,
+        1,
+        "chen",
+        HazardStep::Submit,
+        "the entry is Found",
+    );
+    let reject = HazardStep::Reject {
+        second: "chen".into(),
+    };
+    refused(&mut book, 1, "chen", reject, "another person");
+    book.file(1)?;
+    refused(
+        &mut book,
+        1,
+        "system",
+        HazardStep::FileEvidence {
+            part: EvidencePart::Before,
+            content: Box::default(),
+        },
+        "frozen",
+    );
+    book.step(1, "chen", verify())?;
+    refused(
+        &mut book,
+        2,
+        "chen",
+        HazardStep::FixOnTheSpot,
+        "major hazard",
+    );
+    let mut items = five();
+    items.funds = " ".into();
+    let no_funds = HazardStep::Notice {
+        five_items: items,
+        deadline: Timestamp(20 * HOUR),
+    };
+    refused(&mut book, 2, "chen", no_funds, "资金");
+    refused(&mut book, 2, "chen", notice(25), "deadline");
+    book.step(2, "chen", notice(20))?;
+    let extend = |approved_by: &str| HazardStep::Extend {
+        until: Timestamp(40 * HOUR),
+        approved_by: approved_by.into(),
+    };
+    refused(&mut book, 3, "chen", extend("chen"), "another person");
+    refused(&mut book, 21, "chen", extend("zhao"), "has passed");
+    book.step(22, "wang", HazardStep::Submit)?;
+    refused(&mut book, 23, "wang", HazardStep::PassRecheck, "wang");
+    refused(&mut book, 23, "chen", HazardStep::PassRecheck, "chen");
+    refused(&mut book, 23, "li", HazardStep::PassRecheck, "not returned");
+    book.ledger.returned(Timestamp(23 * HOUR), "g.gas2");
+    refused(&mut book, 46, "li", HazardStep::PassRecheck, "only since");
+    book.step(47, "li", HazardStep::PassRecheck)
+}
+
+#[test]
+fn an_entry_becomes_overdue_once_and_a_second_failed_recheck_supervises() -> Result<(), Refused> {
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.file(0)?;
+    let class = Class::Major;
+    book.step(1, "chen", HazardStep::Verify { class })?;
+    book.step(1, "chen", notice(10))?;
+    book.tick(10);
+    book.tick(11);
+    for _ in 0..2 {
+        book.step(12, "wang", HazardStep::Submit)?;
+        book.step(13, "li", HazardStep::FailRecheck)?;
+    }
+    let overdue = book.events().iter().filter(|e| **e == "overdue").count();
+    assert_eq!(overdue, 1);
+    let last = book.changes.last().map(|change| change.hazard.clone());
+    assert!(last.is_some_and(|hazard| hazard.supervised && hazard.overdue));
+    Ok(())
+}
+
+#[test]
+fn what_comes_back_within_thirty_days_is_linked() -> Result<(), Refused> {
+    let mut book = Book::default();
+    let again = || judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0);
+    book.raise(0, 1, again());
+    book.file(0)?;
+    let class = Class::General;
+    book.step(0, "chen", HazardStep::Verify { class })?;
+    book.step(1, "wang", HazardStep::FixOnTheSpot)?;
+    book.ledger.returned(Timestamp(HOUR), "g.gas2");
+    book.step(30, "li", HazardStep::PassRecheck)?;
+    book.raise(100, 2, again());
+    let repeats = book.ledger.hazard(2).and_then(|hazard| hazard.repeats);
+    assert_eq!(repeats, Some(1));
+    book.tick(30 + 30 * 24);
+    assert!(book.ledger.hazard(1).is_none(), "it can no longer recur");
+    Ok(())
+}
+
+#[test]
+fn a_snapshot_goes_on_as_the_ledger_would() -> Result<(), serde_json::Error> {
+    let mut book = Book::default();
+    let half_hour = Duration::from_mins(30);
+    book.raise(0, 1, judged("a.gas1", Rule::LevelOne, half_hour, 3));
+    book.raise(0, 2, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    let text = serde_json::to_string(&book.ledger)?;
+    let mut restored = Book {
+        ledger: serde_json::from_str(&text)?,
+        changes: Vec::new(),
+    };
+    book.changes.clear();
+    for hour in [1, 24, 800] {
+        book.tick(hour);
+        restored.tick(hour);
+        assert_eq!(book.ledger.next_deadline(), restored.ledger.next_deadline());
+    }
+    assert_eq!(book.changes, restored.changes);
+    assert_eq!(book.ledger, restored.ledger);
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What a message of a gateway said: readings, conditions of the system, things to be told.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alarm::{Subject, SystemCondition};
+use crate::delivery::Missing;
+use crate::reading::{Lane, Reading};
+
+/// What a message said. Reused from one message to the next.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Readings, in the order of the message.
+    pub readings: Vec<Reading>,
+    /// Their lane; none when there are none.
+    pub lane: Option<Lane>,
+    /// Conditions of the system that it begins or ends.
+    pub system: Vec<(Subject, SystemCondition, bool)>,
+    /// What is to be told.
+    pub changes: Vec<LinkChange>,
+    /// The gateway whose store has been read to its end.
+    pub history_ends: Option<String>,
+}
+
+impl Taken {
+    /// Empties it for the next message.
+    pub fn clear(&mut self) {
+        self.readings.clear();
+        self.lane = None;
+        self.system.clear();
+        self.changes.clear();
+        self.history_ends = None;
+    }
+}
+
+/// Something about a gateway or one of its units has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkChange {
+    /// Which gateway.
+    pub gateway: String,
+    /// Which of its units, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What.
+    #[serde(flatten)]
+    pub event: LinkEvent,
+}
+
+/// What can happen to a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum LinkEvent {
+    /// Born, with so many points known and so many unknown.
+    Online {
+        /// Points of the configuration.
+        known: u64,
+        /// Names that nobody knows; the first few.
+        unknown: Vec<String>,
+        /// Points whose unit or range differs from the configuration; the first few.
+        differing: Vec<String>,
+    },
+    /// Dead.
+    Offline,
+    /// Messages are missing for good.
+    Missing {
+        /// Which.
+        messages: Missing,
+    },
+    /// The outbox of the gateway had to drop messages.
+    OutboxLoss {
+        /// How many so far.
+        lost: u64,
+    },
+    /// A message could not be used. Its bytes are the journaled input.
+    Unusable {
+        /// Why.
+        why: String,
+    },
+    /// Another outbox speaks under this identity: a replacement, or a second gateway.
+    AnotherInstance {
+        /// Whether the two take turns.
+        taking_turns: bool,
+    },
+    /// Births are needed: something came that only they explain.
+    RebirthWanted,
+}
+
+impl Taken {
+    /// Something about a gateway or unit is to be told.
+    pub(super) fn tell(&mut self, gateway: &str, unit: Option<&str>, event: LinkEvent) {
+        self.changes.push(LinkChange {
+            gateway: gateway.to_owned(),
+            unit: unit.map(str::to_owned),
+            event,
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! What is measured, and the register that it is read from.
+//!
+//! A point is a tag plus where it is read. One table (CSV) holds all points of a site; the gateway
+//! reads its registers by it, the centre knows units, ranges and sources by it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A text in the two languages of the house. Chinese first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// 中文.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// One measured quantity of the site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Its name, unique in the configuration, such as `TF1.GT-101`. Also the Sparkplug metric.
+    pub tag: String,
+    /// What it is called on screens.
+    pub name: Text,
+    /// What is measured: `cl2`, `nh3`, `ch4`, `level`, … Presets are found by it.
+    pub kind: String,
+    /// Where it hangs, when a standard tells positions apart: `T0` … `T4` of a mine.
+    pub position: Option<String>,
+    /// Unit of the value and of every limit on it, such as `mg/m3`, `%CH4`, `MPa`.
+    pub unit: String,
+    /// Measuring range in that unit.
+    pub range: Range,
+    /// The major hazard source that it belongs to, by id.
+    pub source: Option<String>,
+    /// The gateway that reads it: the Sparkplug edge node.
+    pub gateway: String,
+    /// The Modbus unit that it is read from: the Sparkplug device.
+    pub device: String,
+    /// How often it is polled.
+    pub period: Duration,
+    /// Where the value stands in the unit.
+    pub register: Register,
+}
+
+/// A closed range of values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end, above `low`.
+    pub high: f64,
+}
+
+impl Range {
+    /// Its width.
+    pub fn span(self) -> f64 {
+        self.high - self.low
+    }
+
+    /// Whether `value` lies in it, ends included. Never true of a value that is not a number.
+    pub fn contains(self, value: f64) -> bool {
+        value >= self.low && value <= self.high
+    }
+}
+
+/// Where a value stands in a Modbus unit, and how its registers become the value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    /// Which of the four tables; it decides the function code (01–04).
+    pub table: Table,
+    /// First register or bit, as on the wire: from 0.
+    pub address: u16,
+    /// How the registers make up a raw number.
+    pub encoding: Encoding,
+    /// In which order the bytes stand.
+    pub order: ByteOrder,
+    /// From the raw number to the value.
+    pub scaling: Scaling,
+}
+
+/// The four tables of Modbus, each with its read function code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Read by function code 01.
+    Coils,
+    /// Read by function code 02.
+    DiscreteInputs,
+    /// Read by function code 03.
+    HoldingRegisters,
+    /// Read by function code 04.
+    InputRegisters,
+}
+
+impl Table {
+    /// Whether it holds single bits rather than registers of 16.
+    pub fn holds_bits(self) -> bool {
+        matches!(self, Self::Coils | Self::DiscreteInputs)
+    }
+}
+
+/// How registers (or a bit) make up a raw number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// A coil or discrete input: 0 or 1.
+    Bit,
+    /// Bit `0..=15` of a register, 0 the least: 0 or 1.
+    BitOf(u8),
+    /// Low byte of a register.
+    U8,
+    /// Low byte of a register, signed.
+    I8,
+    /// One register.
+    U16,
+    /// One register, signed.
+    I16,
+    /// Two registers.
+    U32,
+    /// Two registers, signed.
+    I32,
+    /// Four registers.
+    U64,
+    /// Four registers, signed.
+    I64,
+    /// One register, IEEE 754 half.
+    F16,
+    /// Two registers, IEEE 754 single.
+    F32,
+    /// Four registers, IEEE 754 double.
+    F64,
+}
+
+impl Encoding {
+    /// How many registers (or bits of a bit table) it takes.
+    pub fn width(self) -> u16 {
+        match self {
+            Self::Bit
+            | Self::BitOf(_)
+            | Self::U8
+            | Self::I8
+            | Self::U16
+            | Self::I16
+            | Self::F16 => 1,
+            Self::U32 | Self::I32 | Self::F32 => 2,
+            Self::U64 | Self::I64 | Self::F64 => 4,
+        }
+    }
+}
+
+/// The order of bytes in registers, written for a value `ABCD` whose highest byte is `A`.
+///
+/// For four registers the pattern goes on: `ABCD` is most significant first throughout, `CDAB`
+/// least significant register first, `BADC` bytes swapped in each register, `DCBA` both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ByteOrder {
+    /// As Modbus says: highest register first, highest byte first.
+    Abcd,
+    /// Lowest register first, bytes as Modbus says.
+    Cdab,
+    /// Highest register first, bytes swapped.
+    Badc,
+    /// Lowest register first, bytes swapped.
+    Dcba,
+}
+
+/// From the raw number to the value in the point's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// The raw number is the value.
+    None,
+    /// Two points of a line: raw `low` is the range's low end, raw `high` its high end.
+    Linear(Range),
+    /// A 4–20 mA loop: raw `low` stands for 4 mA and the range's low end, raw `high` for 20 mA
+    /// and its high end. The NAMUR NE 43 bands decide the quality.
+    Loop(Range),
+}

@@ -1,0 +1,407 @@
+//! The colour of a source (预警), worked out from its alarms.
+//!
+//! A source has one warning at a time, at the highest colour that any trigger asks for. A colour
+//! is held for a while after its last trigger has gone and then steps down one at a time. Alarms
+//! that are hidden (shelved, suppressed, out of service) still count: what is hidden is evaluated.
+//!
+//! The figures are config (`config/standards/warning.toml`) with their source; the triggers that
+//! need an answer in time ("blue overdue makes yellow") come with the people who answer.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alarm::Setpoint;
+use crate::config::WarningRules;
+use crate::reading::Timestamp;
+
+/// The four colours, and none. The order is that of danger.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// Nothing to warn of.
+    #[default]
+    None,
+    /// 蓝, low.
+    Blue,
+    /// 黄, general.
+    Yellow,
+    /// 橙, larger.
+    Orange,
+    /// 红, major.
+    Red,
+}
+
+impl Colour {
+    fn one_less(self) -> Self {
+        match self {
+            Self::Red => Self::Orange,
+            Self::Orange => Self::Yellow,
+            Self::Yellow => Self::Blue,
+            Self::Blue | Self::None => Self::None,
+        }
+    }
+}
+
+/// One active alarm of a source, as the triggers see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActiveLimit<'a> {
+    /// Name of the alarm.
+    pub alarm: &'a str,
+    /// Which limit it is.
+    pub setpoint: Setpoint,
+    /// Kind of its point, such as `cl2` or `level`.
+    pub kind: &'a str,
+    /// Since when, by the centre's clock.
+    pub since: Timestamp,
+}
+
+/// What is known of a source at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts<'a> {
+    /// Its filed level by GB 18218, 1 the highest; none for a mine.
+    pub level: Option<u8>,
+    /// Its active limit alarms. One point in alarm with several limits is here several times.
+    pub active: Vec<ActiveLimit<'a>>,
+    /// How many points it has.
+    pub points: u32,
+    /// Points that cannot be seen, each with the alarm that says so and since when.
+    pub unseen: Vec<(&'a str, Timestamp)>,
+}
+
+/// The warning of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The colour shown.
+    pub colour: Colour,
+    /// Since when it is shown, by the centre's clock.
+    pub since: Timestamp,
+    /// When a trigger last asked for this colour or more.
+    pub asked_at: Timestamp,
+    /// Names of the alarms that ask for it now, sorted; empty while it is only held.
+    pub why: Vec<String>,
+}
+
+/// The colour of a source has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarningChange {
+    /// Which source.
+    pub source: String,
+    /// Colour before.
+    pub from: Colour,
+    /// Colour after.
+    pub to: Colour,
+    /// Names of the alarms that ask for the new colour, sorted; empty for a step down.
+    pub why: Vec<String>,
+}
+
+impl Warning {
+    /// Judges the source at `now`; `Some` when its colour changed.
+    pub fn judge(
+        &mut self,
+        source: &str,
+        now: Timestamp,
+        facts: &Facts<'_>,
+        rules: &WarningRules,
+    ) -> Option<WarningChange> {
+        let (asked, why) = asked_for(now, facts, rules);
+        let from = self.colour;
+        if asked >= from {
+            self.asked_at = now;
+            self.colour = asked;
+            self.why = why;
+        } else {
+            self.why.clear();
+            if now >= self.asked_at + rules.hold {
+                self.colour = from.one_less().max(asked);
+                self.asked_at = now;
+            }
+        }
+        if self.colour == from {
+            return None;
+        }
+        self.since = now;
+        Some(WarningChange {
+            source: source.to_owned(),
+            from,
+            to: self.colour,
+            why: self.why.clone(),
+        })
+    }
+
+    /// The next moment at which the colour may change although nothing else does.
+    pub fn next_deadline(
+        &self,
+        now: Timestamp,
+        facts: &Facts<'_>,
+        rules: &WarningRules,
+    ) -> Option<Timestamp> {
+        let (asked, _) = asked_for(now, facts, rules);
+        let step_down = (asked < self.colour).then(|| self.asked_at + rules.hold);
+        let lasting = facts.active.iter().flat_map(|limit| {
+            let waits: [Duration; 2] = if is_level_two(limit.setpoint) {
+                [rules.orange_after; 2]
+            } else {
+                [rules.blue_after, rules.yellow_after]
+            };
+            waits.map(|wait| limit.since + wait)
+        });
+        let unseen = facts
+            .unseen
+            .iter()
+            .map(|(_, since)| *since + rules.blue_after);
+        lasting
+            .chain(unseen)
+            .filter(|at| *at > now)
+            .chain(step_down)
+            .min()
+    }
+}
+
+/// Level 2 of the three vocabularies: HH, LL, gas level 2, mine cut.
+pub fn is_level_two(setpoint: Setpoint) -> bool {
+    matches!(
+        setpoint,
+        Setpoint::Hh | Setpoint::Ll | Setpoint::Gas2 | Setpoint::MineCut
+    )
+}
+
+/// Level 2 as a gas detector gives it.
+fn is_gas_level_two(setpoint: Setpoint) -> bool {
+    matches!(setpoint, Setpoint::Gas2 | Setpoint::MineCut)
+}
+
+/// The highest colour that any trigger asks for, and the alarms behind it.
+fn asked_for(now: Timestamp, facts: &Facts<'_>, rules: &WarningRules) -> (Colour, Vec<String>) {
+    let mut asked: Vec<(Colour, &str)> = Vec::new();
+    ask_by_limits(now, facts, rules, &mut asked);
+    ask_by_sight(now, facts, rules, &mut asked);
+    let colour = asked
+        .iter()
+        .map(|(colour, _)| *colour)
+        .max()
+        .unwrap_or_default();
+    let mut why: Vec<String> = asked
+        .iter()
+        .filter(|(one, _)| *one == colour)
+        .map(|(_, alarm)| (*alarm).to_owned())
+        .collect();
+    why.sort();
+    why.dedup();
+    (colour, why)
+}
+
+fn ask_by_limits<'a>(
+    now: Timestamp,
+    facts: &Facts<'a>,
+    rules: &WarningRules,
+    asked: &mut Vec<(Colour, &'a str)>,
+) {
+    let detectors = facts
+        .active
+        .iter()
+        .filter(|limit| is_gas_level_two(limit.setpoint))
+        .count();
+    let vessel_at_its_limit = facts
+        .active
+        .iter()
+        .any(|limit| limit.setpoint == Setpoint::Hh && matches!(limit.kind, "level" | "pressure"));
+    for limit in &facts.active {
+        let lasted = |wait: Duration| now >= limit.since + wait;
+        if is_level_two(limit.setpoint) {
+            asked.push((Colour::Yellow, limit.alarm));
+            if facts.level.is_some_and(|level| level <= 2) && lasted(rules.orange_after) {
+                asked.push((Colour::Orange, limit.alarm));
+            }
+        } else {
+            if lasted(rules.blue_after) {
+                asked.push((Colour::Blue, limit.alarm));
+            }
+            if lasted(rules.yellow_after) {
+                asked.push((Colour::Yellow, limit.alarm));
+            }
+        }
+        if is_gas_level_two(limit.setpoint) {
+            if detectors >= rules.orange_points as usize {
+                asked.push((Colour::Orange, limit.alarm));
+            }
+            if detectors >= rules.red_points as usize || vessel_at_its_limit {
+                asked.push((Colour::Red, limit.alarm));
+            }
+        }
+    }
+}
+
+fn ask_by_sight<'a>(
+    now: Timestamp,
+    facts: &Facts<'a>,
+    rules: &WarningRules,
+    asked: &mut Vec<(Colour, &'a str)>,
+) {
+    if facts.points == 0 {
+        return;
+    }
+    let share = |count: usize| count as f64 / f64::from(facts.points);
+    let lasting = facts
+        .unseen
+        .iter()
+        .filter(|(_, since)| now >= *since + rules.blue_after)
+        .count();
+    if lasting > 0 && share(lasting) >= rules.blue_bad_share {
+        asked.extend(facts.unseen.iter().map(|(alarm, _)| (Colour::Blue, *alarm)));
+    }
+    let unseen = facts.unseen.len();
+    if unseen > 0 && share(unseen) >= rules.yellow_bad_share {
+        let yellow = facts
+            .unseen
+            .iter()
+            .map(|(alarm, _)| (Colour::Yellow, *alarm));
+        asked.extend(yellow);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+
+    fn rules() -> WarningRules {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        WarningRules {
+            hold: minutes(10),
+            blue_after: minutes(10),
+            blue_bad_share: 0.05,
+            yellow_after: minutes(30),
+            yellow_bad_share: 0.10,
+            orange_after: minutes(10),
+            orange_points: 2,
+            red_points: 3,
+            figure_source: "test".into(),
+        }
+    }
+
+    fn limit(alarm: &str, setpoint: Setpoint, since: i64) -> ActiveLimit<'_> {
+        ActiveLimit {
+            alarm,
+            setpoint,
+            kind: "cl2",
+            since: Timestamp(since * MINUTE),
+        }
+    }
+
+    fn facts(active: Vec<ActiveLimit<'_>>) -> Facts<'_> {
+        Facts {
+            level: Some(3),
+            active,
+            points: 100,
+            unseen: Vec::new(),
+        }
+    }
+
+    fn colour_at(minute: i64, facts: &Facts<'_>) -> Colour {
+        let mut warning = Warning::default();
+        warning.judge("S", Timestamp(minute * MINUTE), facts, &rules());
+        warning.colour
+    }
+
+    #[test]
+    fn level_one_is_blue_after_ten_minutes_and_yellow_after_thirty() {
+        let facts = facts(vec![limit("a", Setpoint::Gas1, 100)]);
+        assert_eq!(colour_at(109, &facts), Colour::None);
+        assert_eq!(colour_at(110, &facts), Colour::Blue);
+        assert_eq!(colour_at(130, &facts), Colour::Yellow);
+    }
+
+    #[test]
+    fn detectors_in_level_two_count_up_to_red() {
+        let names = ["a", "b", "c"];
+        let of = |n: usize| {
+            facts(
+                names[..n]
+                    .iter()
+                    .map(|name| limit(name, Setpoint::Gas2, 100))
+                    .collect(),
+            )
+        };
+        assert_eq!(colour_at(100, &of(1)), Colour::Yellow);
+        assert_eq!(colour_at(100, &of(2)), Colour::Orange);
+        assert_eq!(colour_at(100, &of(3)), Colour::Red);
+    }
+
+    #[test]
+    fn a_full_vessel_and_gas_together_are_red() {
+        let mut vessel = limit("l", Setpoint::Hh, 100);
+        vessel.kind = "level";
+        let facts = facts(vec![vessel, limit("g", Setpoint::Gas2, 100)]);
+        assert_eq!(colour_at(100, &facts), Colour::Red);
+    }
+
+    #[test]
+    fn level_two_lasting_is_orange_on_a_source_of_level_one_or_two_only() {
+        let mut facts = facts(vec![limit("a", Setpoint::Gas2, 100)]);
+        assert_eq!(colour_at(111, &facts), Colour::Yellow);
+        facts.level = Some(2);
+        assert_eq!(colour_at(109, &facts), Colour::Yellow);
+        assert_eq!(colour_at(110, &facts), Colour::Orange);
+    }
+
+    #[test]
+    fn points_that_cannot_be_seen_colour_a_source() {
+        let mut facts = facts(Vec::new());
+        facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 5];
+        assert_eq!(colour_at(105, &facts), Colour::None);
+        assert_eq!(colour_at(110, &facts), Colour::Blue);
+        facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 10];
+        assert_eq!(colour_at(100, &facts), Colour::Yellow);
+    }
+
+    #[test]
+    fn a_colour_is_held_and_then_steps_down_one_at_a_time() {
+        let mut warning = Warning::default();
+        let danger = facts(vec![
+            limit("a", Setpoint::Gas2, 100),
+            limit("b", Setpoint::Gas2, 100),
+        ]);
+        let at = |minute: i64| Timestamp(minute * MINUTE);
+        let rose = warning.judge("S", at(100), &danger, &rules());
+        assert_eq!(
+            rose.map(|change| (change.from, change.to, change.why)),
+            Some((Colour::None, Colour::Orange, vec!["a".into(), "b".into()]))
+        );
+        let calm = facts(Vec::new());
+        let mut seen = Vec::new();
+        let mut now = at(101);
+        warning.judge("S", now, &calm, &rules());
+        while let Some(next) = warning.next_deadline(now, &calm, &rules()) {
+            now = next;
+            let change = warning.judge("S", now, &calm, &rules());
+            seen.push((now.0 / MINUTE, change.map(|change| change.to)));
+        }
+        assert_eq!(
+            seen,
+            vec![
+                (110, Some(Colour::Yellow)),
+                (120, Some(Colour::Blue)),
+                (130, Some(Colour::None)),
+            ]
+        );
+    }
+
+    #[test]
+    fn deadlines_find_every_change_by_time_alone() {
+        let facts = facts(vec![limit("a", Setpoint::H, 100)]);
+        let mut warning = Warning::default();
+        let mut now = Timestamp(100 * MINUTE);
+        let mut seen = Vec::new();
+        warning.judge("S", now, &facts, &rules());
+        while let Some(next) = warning.next_deadline(now, &facts, &rules()) {
+            now = next;
+            warning.judge("S", now, &facts, &rules());
+            seen.push((now.0 / MINUTE, warning.colour));
+        }
+        assert_eq!(seen, vec![(110, Colour::Blue), (130, Colour::Yellow)]);
+    }
+}

@@ -1,0 +1,386 @@
+//! Everything that the centre decides, put together: inputs in, effects out.
+//!
+//! [`Watch::apply`] is the one door. What comes in (a start, a configuration, a message of a
+//! gateway, a command, the passing of time) is journaled as it is given here, with the `now` that it
+//! was judged at; what it answers is journaled beside it. The same inputs give the same effects,
+//! bit for bit, so the journal can be replayed.
+//!
+//! Inside, one thing feeds the next and never the reverse: messages → links → engine → warnings
+//! and ledger.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alarm::{self, AlarmChange, Engine, Refusal, Subject, SystemCondition};
+use crate::config::{self, Config, Fault, SourceFile};
+use crate::delivery::MessageNumber;
+use crate::hazard::{HazardChange, HazardCommand, Ledger, Refused};
+use crate::link::{Directory, LinkChange, Links, Taken};
+use crate::reading::Timestamp;
+use crate::warning::{Warning, WarningChange};
+
+mod judge;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
+
+/// What comes in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "input")]
+pub enum Input {
+    /// The centre has started.
+    Started {
+        /// Version of the program.
+        version: String,
+    },
+    /// A configuration is to be in force.
+    Config {
+        /// Its files, as read.
+        files: Vec<SourceFile>,
+        /// Who brought it in.
+        by: String,
+    },
+    /// A message of MQTT, as received.
+    Message {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        #[serde(skip)]
+        payload: Vec<u8>,
+    },
+    /// A message that crashed the process before: kept with its bytes, judged by nobody.
+    Quarantined {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Vec<u8>,
+        /// The number that its gateway gave it, where that could be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<MessageNumber>,
+    },
+    /// An operator's command on an alarm.
+    Alarm(alarm::Command),
+    /// A step on an entry of the ledger.
+    Hazard(HazardCommand),
+    /// Time has passed.
+    Tick,
+}
+
+/// What followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Effect {
+    /// An alarm has changed.
+    Alarm(AlarmChange),
+    /// A command on an alarm was refused.
+    AlarmRefused {
+        /// The occurrence that it named.
+        occurrence: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// The colour of a source has changed.
+    Warning(WarningChange),
+    /// An entry of the ledger has changed.
+    Hazard(HazardChange),
+    /// A step on an entry was refused.
+    HazardRefused {
+        /// The entry that it named.
+        hazard: u64,
+        /// Which guard, and what would satisfy it.
+        #[serde(flatten)]
+        refused: Refused,
+    },
+    /// A gateway or unit has changed.
+    Link(LinkChange),
+    /// A configuration is in force.
+    Configured {
+        /// Points of it.
+        points: u64,
+        /// Alarms of it.
+        alarms: u64,
+    },
+    /// A configuration was refused, all its faults at once. The one before stays in force.
+    ConfigRefused {
+        /// What is wrong with it.
+        faults: Vec<Fault>,
+    },
+}
+
+/// Everything that is decided at one centre.
+#[derive(Debug)]
+pub struct Watch {
+    /// Inputs judged so far: the number of the last one's entry in the journal.
+    number: u64,
+    now: Timestamp,
+    files: Vec<SourceFile>,
+    config: Arc<Config>,
+    directory: Directory,
+    links: Links,
+    engine: Engine,
+    warnings: Vec<Warning>,
+    ledger: Ledger,
+    plan: judge::Plan,
+    /// Sources whose facts have changed since they were judged.
+    dirty: BTreeSet<usize>,
+    /// When the colour of a source may change by time alone.
+    colour_deadlines: BTreeSet<(Timestamp, usize)>,
+    taken: Taken,
+    told: Vec<alarm::Effect>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watch {
+    /// Before any configuration: it watches nothing.
+    pub fn new() -> Self {
+        let config = Arc::new(Config::empty());
+        Self {
+            number: 0,
+            now: Timestamp::MIN,
+            files: Vec::new(),
+            directory: Directory::default(),
+            links: Links::default(),
+            engine: Engine::new(&config.points, &config.alarms),
+            warnings: Vec::new(),
+            ledger: Ledger::default(),
+            plan: judge::Plan::default(),
+            dirty: BTreeSet::new(),
+            colour_deadlines: BTreeSet::new(),
+            taken: Taken::default(),
+            told: Vec::new(),
+            config,
+        }
+    }
+
+    /// Judges one input at `now`, the centre's clock, and appends what followed to `effects`.
+    ///
+    /// It cannot fail: what cannot be used is counted and told, a refused command is an effect.
+    /// `now` never goes back; an earlier one counts as the latest there was.
+    pub fn apply(&mut self, now: Timestamp, input: &Input, effects: &mut Vec<Effect>) {
+        let now = now.max(self.now);
+        self.now = now;
+        self.number += 1;
+        match input {
+            Input::Started { .. } => self.started(now, effects),
+            Input::Config { files, .. } => self.configure(now, files, effects),
+            Input::Message { topic, payload } => self.message(now, topic, payload, effects),
+            Input::Quarantined { topic, number, .. } => {
+                let mut taken = std::mem::take(&mut self.taken);
+                let group = &self.config.group;
+                self.links.set_aside(now, topic, *number, group, &mut taken);
+                self.taken(now, &mut taken, effects);
+                self.taken = taken;
+            }
+            Input::Alarm(command) => {
+                self.engine
+                    .apply(now, alarm::Input::Command(command), &mut self.told);
+            }
+            Input::Hazard(command) => self.step(now, command, effects),
+            Input::Tick => self.tick(now, effects),
+        }
+        self.follow(now, effects);
+    }
+
+    /// How many inputs have been judged: the number of the last one's entry in the journal.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// When the last input was judged.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// When a [`Input::Tick`] is needed next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let colours = self.colour_deadlines.first().map(|(at, _)| *at);
+        [
+            self.engine.next_deadline(),
+            self.links.next_deadline(),
+            self.ledger.next_deadline(),
+            colours,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether a message has been taken before: it need not be judged or journaled again.
+    pub fn has_seen(&self, topic: &str, payload: &[u8]) -> bool {
+        self.links.has_seen(topic, payload)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The files of the configuration in force.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Tag → point.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The alarms.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The gateways.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The warning of each source, in the order of the configuration.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    fn started(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.links.restart(now, &mut taken);
+        self.taken(now, &mut taken, effects);
+        self.taken = taken;
+    }
+
+    fn configure(&mut self, now: Timestamp, files: &[SourceFile], effects: &mut Vec<Effect>) {
+        let config = match config::check(files) {
+            Ok(config) => config,
+            Err(faults) => {
+                effects.push(Effect::ConfigRefused { faults });
+                return;
+            }
+        };
+        let before = Arc::clone(&self.config);
+        self.adopt(files, config);
+        let (points, alarms) = (self.config.points.len(), self.config.alarms.len());
+        self.engine.reconfigure(
+            now,
+            &self.config.points,
+            &self.config.alarms,
+            &mut self.told,
+        );
+        self.warnings = (self.config.sources.iter())
+            .map(|source| {
+                let known = before.sources.iter().position(|old| old.id == source.id);
+                known
+                    .and_then(|place| self.warnings.get(place).cloned())
+                    .unwrap_or_default()
+            })
+            .collect();
+        self.links.configure(now, &self.config, &self.directory);
+        for gateway in &self.config.gateways {
+            if self.links.get(&gateway.id).is_some_and(|link| !link.online) {
+                let unseen = alarm::Input::System {
+                    subject: &Subject::Gateway(gateway.id.clone()),
+                    condition: SystemCondition::LossOfView,
+                    active: true,
+                };
+                self.engine.apply(now, unseen, &mut self.told);
+            }
+        }
+        self.colour_deadlines.clear();
+        self.dirty.extend(0..self.config.sources.len());
+        effects.push(Effect::Configured {
+            points: points as u64,
+            alarms: alarms as u64,
+        });
+    }
+
+    /// Takes over a configuration, and works out what follows from it alone.
+    fn adopt(&mut self, files: &[SourceFile], config: Config) {
+        self.files = files.to_vec();
+        self.directory = Directory::new(&config);
+        self.plan = judge::Plan::new(&config);
+        self.config = Arc::new(config);
+    }
+
+    fn message(&mut self, now: Timestamp, topic: &str, payload: &[u8], effects: &mut Vec<Effect>) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.links.take(
+            now,
+            topic,
+            payload,
+            &self.config,
+            &self.directory,
+            &mut taken,
+        );
+        self.taken(now, &mut taken, effects);
+        self.taken = taken;
+    }
+
+    fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.links.tick(now, &mut taken);
+        self.taken(now, &mut taken, effects);
+        self.taken = taken;
+        self.engine.apply(now, alarm::Input::Tick, &mut self.told);
+        let mut changes = Vec::new();
+        self.ledger
+            .tick(now, self.config.hazard.recurs_within, &mut changes);
+        effects.extend(changes.into_iter().map(Effect::Hazard));
+        while let Some((at, source)) = self.colour_deadlines.first().copied()
+            && at <= now
+        {
+            self.colour_deadlines.pop_first();
+            self.dirty.insert(source);
+        }
+    }
+
+    /// Hands what a message said on to the engine.
+    fn taken(&mut self, now: Timestamp, taken: &mut Taken, effects: &mut Vec<Effect>) {
+        effects.extend(taken.changes.drain(..).map(Effect::Link));
+        for (subject, condition, active) in taken.system.drain(..) {
+            let input = alarm::Input::System {
+                subject: &subject,
+                condition,
+                active,
+            };
+            self.engine.apply(now, input, &mut self.told);
+        }
+        if let Some(lane) = taken.lane {
+            let readings = &taken.readings;
+            let input = alarm::Input::Readings { lane, readings };
+            self.engine.apply(now, input, &mut self.told);
+        }
+        if let Some(gateway) = &taken.history_ends {
+            let input = alarm::Input::HistoryEnds { gateway };
+            self.engine.apply(now, input, &mut self.told);
+        }
+        taken.clear();
+    }
+
+    fn step(&mut self, now: Timestamp, command: &HazardCommand, effects: &mut Vec<Effect>) {
+        let mut changes = Vec::new();
+        let wait = self.config.hazard.normal_before_close;
+        match self
+            .ledger
+            .command(now, self.number, command, wait, &mut changes)
+        {
+            Ok(()) => effects.extend(changes.into_iter().map(Effect::Hazard)),
+            Err(refused) => effects.push(Effect::HazardRefused {
+                hazard: command.hazard,
+                refused,
+            }),
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! What happens when what comes in is wrong: counted, told, alarmed, and nothing else disturbed.
+
+use prost::Message as _;
+
+use super::*;
+use crate::reading::UncertainCause;
+use crate::sparkplug::DataType;
+use crate::sparkplug::payload::{Metric, MetricValue, Payload};
+
+const GAS: (&str, &str) = ("gw", "gas");
+
+/// A payload of any Sparkplug node.
+fn payload(story: &Story, metrics: Vec<Metric>) -> Vec<u8> {
+    Payload {
+        timestamp: Some(story.clock().0 as u64),
+        metrics,
+        seq: Some(0),
+    }
+    .encode_to_vec()
+}
+
+fn metric(name: &str, alias: Option<u64>, value: f64, at: Timestamp) -> Metric {
+    Metric {
+        name: (!name.is_empty()).then(|| name.to_owned()),
+        alias,
+        timestamp: Some(at.0 as u64),
+        datatype: Some(DataType::Double.number()),
+        value: Some(MetricValue::Double(value)),
+        ..Metric::default()
+    }
+}
+
+fn number(name: &str, value: u64) -> Metric {
+    Metric {
+        name: Some(name.into()),
+        datatype: Some(DataType::UInt64.number()),
+        value: Some(MetricValue::Long(value)),
+        ..Metric::default()
+    }
+}
+
+#[test]
+fn a_payload_that_does_not_decode_is_told_and_stops_nothing() {
+    for kind in ["NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDATA"] {
+        let mut story = Story::new();
+        story.all_born();
+        story.until(1.0);
+        let device = if kind.starts_with('D') { "/gas" } else { "" };
+        let topic = format!("spBv1.0/works/{kind}/gw{device}");
+        for _ in 0..3 {
+            let payload = vec![0xff; 9];
+            let effects = story.give(Input::Message {
+                topic: topic.clone(),
+                payload,
+            });
+            let told = link_events(&effects);
+            assert!(matches!(told[..], [LinkEvent::Unusable { .. }]), "{kind}");
+        }
+        assert_eq!(story.watch.links().get("gw").unwrap().unusable, 3, "{kind}");
+        assert_eq!(story.alarm_state("gw.unusable"), State::Unacked, "{kind}");
+        let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+        assert_eq!(raised(&effects), ["TF.a.gas2"], "{kind}");
+        let effects = story.until(200.0);
+        assert!(returned(&effects).contains(&"gw.unusable"), "{kind}");
+    }
+}
+
+#[test]
+fn nothing_of_a_message_that_breaks_off_is_taken() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let number = MessageNumber {
+        run: 1,
+        sequence: 1,
+    };
+    let whole = story.payload(number, &[("TF.a", 2.5, 1.0), ("TF.b", 2.5, 1.0)], false);
+    for length in 0..whole.len() {
+        let mut story = Story::new();
+        story.all_born();
+        story.until(1.0);
+        story.device(GAS, DeviceMessage::Data, whole[..length].to_vec());
+        let point = story.watch.directory().find("TF.b").unwrap();
+        let last = story.watch.engine().last(point);
+        assert!(
+            last.is_none() || length + 2 >= whole.len(),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn strangers_change_nothing() {
+    let mut story = Story::new();
+    story.all_born();
+    for topic in [
+        "spBv1.0/works/NBIRTH/nobody",
+        "spBv1.0/elsewhere/NDATA/gw",
+        "spBv1.0/works/DDATA/gw",
+        "spBv1.0/works",
+        "",
+        "plant/temperature",
+    ] {
+        let effects = story.give(Input::Message {
+            topic: topic.into(),
+            payload: vec![1, 2, 3],
+        });
+        assert_eq!(effects, [], "{topic}");
+    }
+}
+
+#[test]
+fn an_alias_that_nobody_explained_asks_for_births() {
+    let mut story = Story::new();
+    story.until(1.0);
+    let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+    assert!(wants_rebirth(&effects));
+    assert_eq!(raised(&effects), ["gw.unusable"]);
+    assert_eq!(story.watch.links().get("gw").unwrap().unknown, 1);
+    for sequence in 2..50 {
+        story.until(1.0 + sequence as f64 / 10.0);
+        let effects = story.data(GAS, (1, sequence), &[("TF.a", 2.5)]);
+        assert!(!wants_rebirth(&effects), "once in ten seconds");
+    }
+    story.until(11.0);
+    let effects = story.data(GAS, (1, 50), &[("TF.a", 2.5)]);
+    assert!(wants_rebirth(&effects), "and then again");
+    story.node_born("gw", "first", nothing_stored(1, 50));
+    story.unit_born("gw", "gas");
+    let effects = story.data(GAS, (1, 51), &[("TF.a", 2.5)]);
+    assert!(!wants_rebirth(&effects));
+    assert_eq!(raised(&effects), ["TF.a.gas2"]);
+}
+
+#[test]
+fn a_reading_is_taken_only_from_the_gateway_of_its_point() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let at = story.clock();
+    // By name, and by an alias that a birth of the wrong gateway gave it.
+    let named = payload(&story, vec![metric("TF.d", None, 2.5, at)]);
+    story.device(GAS, DeviceMessage::Data, named);
+    let birth = payload(&story, vec![metric("TF.d", Some(40), 0.0, at)]);
+    let effects = story.device(GAS, DeviceMessage::Birth, birth);
+    let unknown = link_events(&effects)
+        .into_iter()
+        .find_map(|event| match event {
+            LinkEvent::Online { unknown, .. } => Some(unknown.clone()),
+            _ => None,
+        });
+    assert_eq!(unknown.unwrap(), ["TF.d"]);
+    let aliased = payload(&story, vec![metric("", Some(40), 2.5, at)]);
+    story.device(GAS, DeviceMessage::Data, aliased);
+    let point = story.watch.directory().find("TF.d").unwrap();
+    assert!(story.watch.engine().last(point).is_none());
+    assert_eq!(story.watch.links().get("gw").unwrap().unknown, 2);
+}
+
+#[test]
+fn an_alias_that_a_birth_gives_to_an_unknown_tag_is_no_longer_the_old_one() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let at = story.clock();
+    let birth = payload(&story, vec![metric("TF.nobody", Some(1), 0.0, at)]);
+    story.device(GAS, DeviceMessage::Birth, birth);
+    let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+    assert!(
+        !raised(&effects).contains(&"TF.a.gas2"),
+        "it is TF.nobody's value"
+    );
+    assert!(story.watch.links().get("gw").unwrap().unknown > 0);
+}
+
+#[test]
+fn a_metric_that_is_no_number_is_bad_and_not_missing() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let at = story.clock();
+    let mut text = metric("TF.a", None, 0.0, at);
+    text.value = Some(MetricValue::Text("high".into()));
+    let nan = metric("TF.b", None, f64::NAN, at);
+    let message = payload(&story, vec![text, nan]);
+    story.device(GAS, DeviceMessage::Data, message);
+    assert!(story.quality("TF.a").is_bad());
+    assert!(story.quality("TF.b").is_bad());
+}
+
+#[test]
+fn readings_from_the_future_and_out_of_order_are_counted() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(100.0);
+    story.sampled(GAS, (1, 1), &[("TF.a", 0.2, 1_000.0)], false);
+    assert_eq!(story.watch.engine().counters().from_future, 1);
+    story.until(101.0);
+    story.sampled(GAS, (1, 2), &[("TF.a", 2.5, 101.0)], false);
+    assert_eq!(
+        story.alarm_state("TF.a.gas2"),
+        State::Unacked,
+        "a clock that ran ahead does not blind the point"
+    );
+    story.sampled(GAS, (1, 3), &[("TF.a", 0.2, 99.5)], false);
+    assert_eq!(story.watch.engine().counters().out_of_order, 1);
+    let point = story.watch.directory().find("TF.a").unwrap();
+    let value = story.watch.engine().last(point).unwrap().value;
+    assert!((value - 2.5).abs() < 1e-9);
+}
+
+#[test]
+fn a_clock_that_is_off_is_alarmed_until_it_is_right() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(10.0);
+    let (real, ahead) = (story.now, story.now + 3.0);
+    story.now = ahead;
+    let message = story.payload(
+        MessageNumber {
+            run: 1,
+            sequence: 1,
+        },
+        &[("TF.a", 0.2, 13.0)],
+        false,
+    );
+    story.now = real;
+    let effects = story.device(GAS, DeviceMessage::Data, message);
+    assert_eq!(raised(&effects), ["gw.clock_offset"]);
+    assert_eq!(
+        story.watch.links().get("gw").unwrap().clock_offset_ms,
+        -3_000
+    );
+    story.until(11.0);
+    story.data(GAS, (1, 2), &[("TF.a", 0.2)]);
+    let effects = story.until(200.0);
+    assert!(returned(&effects).contains(&"gw.clock_offset"));
+}
+
+#[test]
+fn a_replaced_gateway_is_taken_and_two_that_take_turns_are_alarmed() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    // A replacement begins at run 1 again, with an outbox of its own.
+    story.until(2.0);
+    let effects = story.node_born("gw", "second", nothing_stored(1, 0));
+    assert!(
+        link_events(&effects).contains(&&LinkEvent::AnotherInstance {
+            taking_turns: false
+        })
+    );
+    assert!(!raised(&effects).contains(&"gw.duplicate_identity"));
+    let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+    assert_eq!(raised(&effects), ["TF.a.gas2"], "its messages are its own");
+    // The first one speaks again: two use one identity.
+    story.until(3.0);
+    let effects = story.node_born("gw", "first", nothing_stored(1, 1));
+    assert_eq!(raised(&effects), ["gw.duplicate_identity"]);
+    assert!(link_events(&effects).contains(&&LinkEvent::AnotherInstance { taking_turns: true }));
+    // What had come from it is still known.
+    let effects = story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    assert_eq!(effects, []);
+    story.until(4.0);
+    let effects = story.node_born("gw", "second", nothing_stored(1, 1));
+    assert_eq!(raised(&effects), Vec::<&str>::new(), "one alarm, not many");
+    let effects = story.until(2_000.0);
+    assert!(returned(&effects).contains(&"gw.duplicate_identity"));
+}
+
+#[test]
+fn a_birth_with_another_unit_is_told() {
+    let mut story = Story::new();
+    story.all_born();
+    let mut point = story.watch.config().points[0].clone();
+    point.unit = "ppm".into();
+    let born = [BirthPoint {
+        point: &point,
+        alias: 1,
+        reading: None,
+    }];
+    let last = MessageNumber {
+        run: 1,
+        sequence: 0,
+    };
+    let payload = build_device_birth(story.clock(), 1, last, &born);
+    let effects = story.device(GAS, DeviceMessage::Birth, payload);
+    let differing = link_events(&effects)
+        .into_iter()
+        .find_map(|event| match event {
+            LinkEvent::Online { differing, .. } => Some(differing.clone()),
+            _ => None,
+        });
+    assert_eq!(differing.unwrap(), ["TF.a"]);
+}
+
+#[test]
+fn a_foreign_node_that_reports_on_change_is_read() {
+    let mut story = Story::new();
+    let birth = payload(&story, vec![number("bdSeq", 7)]);
+    story.node("gw", NodeMessage::Birth, birth);
+    story.until(100.0);
+    let at = story.clock();
+    // The birth holds the values.
+    let birth = payload(
+        &story,
+        vec![
+            metric("TF.a", Some(900_000), 2.5, at),
+            metric("TF.b", None, 0.3, at),
+        ],
+    );
+    let effects = story.device(GAS, DeviceMessage::Birth, birth);
+    assert_eq!(raised(&effects), ["TF.a.gas2"]);
+    // Later ones come by alias and by name, without numbers.
+    story.until(101.0);
+    let at = story.clock();
+    let message = payload(
+        &story,
+        vec![
+            metric("", Some(900_000), 2.6, at),
+            metric("TF.b", None, 2.5, at),
+        ],
+    );
+    let effects = story.device(GAS, DeviceMessage::Data, message);
+    assert_eq!(raised(&effects), ["TF.b.gas2"]);
+    assert_eq!(story.colour(), Colour::Orange);
+    let death = payload(&story, vec![number("bdSeq", 7)]);
+    let effects = story.node("gw", NodeMessage::Death, death);
+    assert_eq!(raised(&effects), ["gw.loss_of_view"]);
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_refused() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    for (run, sequence) in [(0, 1), (1, 0), (u64::MAX, 1), (1, u64::MAX)] {
+        let effects = story.data(GAS, (run, sequence), &[("TF.a", 2.5)]);
+        let told = link_events(&effects);
+        assert!(
+            matches!(told[..], [LinkEvent::Unusable { .. }]),
+            "{run} {sequence}"
+        );
+    }
+    let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+    assert_eq!(raised(&effects), ["TF.a.gas2"]);
+}
+
+#[test]
+fn what_is_missing_is_counted_up_to_the_end_and_no_further() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    for run in 1..4 {
+        let end = u64::MAX - 2;
+        story.stored(
+            "gw",
+            &[Stored {
+                run,
+                first: end,
+                last: end,
+            }],
+        );
+    }
+    assert_eq!(story.watch.links().get("gw").unwrap().missing, u64::MAX);
+}
+
+#[test]
+fn holes_beyond_what_is_remembered_are_given_up_and_told() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let holes = crate::delivery::RANGES_MAX as u64 + 10;
+    let mut missing = 0;
+    let mut watch = Watch::restore(&story.watch.snapshot()).unwrap();
+    for place in 0..holes {
+        let number = MessageNumber {
+            run: 1,
+            sequence: 1 + 2 * place,
+        };
+        let payload = story.payload(number, &[("TF.a", 0.2, 1.0)], false);
+        let input = Input::Message {
+            topic: "spBv1.0/works/DDATA/gw/gas".into(),
+            payload,
+        };
+        let mut effects = Vec::new();
+        watch.apply(story.clock(), &input, &mut effects);
+        missing += link_events(&effects)
+            .into_iter()
+            .filter(|event| matches!(event, LinkEvent::Missing { .. }))
+            .count();
+    }
+    assert_eq!(missing, 10, "each hole beyond the limit, the oldest first");
+    let link = watch.links().get("gw").unwrap();
+    assert_eq!(link.missing, 10);
+    let ranges = watch.links().received("gw").next().unwrap().1.len();
+    assert_eq!(ranges, crate::delivery::RANGES_MAX);
+}
+
+#[test]
+fn births_with_ever_new_aliases_stay_bounded() {
+    let mut story = Story::new();
+    let mut watch = Watch::restore(&story.watch.snapshot()).unwrap();
+    let mut sizes = Vec::new();
+    for birth in 0..40_u64 {
+        // 10,000 aliases for one tag, others each time.
+        let at = story.clock();
+        let metrics = (0..10_000)
+            .map(|place| metric("TF.a", Some(birth * 10_000 + place), 0.0, at))
+            .collect();
+        let input = Input::Message {
+            topic: "spBv1.0/works/DBIRTH/gw/gas".into(),
+            payload: payload(&story, metrics),
+        };
+        watch.apply(story.clock(), &input, &mut Vec::new());
+        sizes.push(watch.links().get("gw").unwrap().aliases());
+    }
+    assert!(sizes.iter().all(|size| *size <= crate::link::ALIASES_MAX));
+    // The newest are known.
+    story.now = 1.0;
+    let message = payload(&story, vec![metric("", Some(399_999), 2.5, story.clock())]);
+    let input = Input::Message {
+        topic: "spBv1.0/works/DDATA/gw/gas".into(),
+        payload: message,
+    };
+    let mut effects = Vec::new();
+    watch.apply(story.clock(), &input, &mut effects);
+    assert_eq!(raised(&effects), ["TF.a.gas2"]);
+}
+
+#[test]
+fn silence_is_stale_and_then_a_loss_of_view() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
+    let effects = story.until(120.0);
+    assert!(raised(&effects).contains(&"TF.a.loss_of_view"));
+    assert_eq!(
+        story.quality("TF.a"),
+        Quality::Uncertain(UncertainCause::Stale)
+    );
+    assert_eq!(story.alarm_state("TF.a.gas2"), State::Unacked);
+}
+
+#[test]
+fn a_centre_whose_clock_went_back_goes_on_at_the_latest_moment() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(100.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    story.now = 50.0;
+    story.data(GAS, (1, 2), &[("TF.b", 2.5)]);
+    assert_eq!(story.watch.now(), Story::moment(100.0));
+    assert_eq!(story.alarm_state("TF.b.gas2"), State::Unacked);
+}
+
+#[test]
+fn a_damaged_snapshot_is_an_error() {
+    let mut story = Story::new();
+    story.all_born();
+    let bytes = story.watch.snapshot();
+    assert!(Watch::restore(&[]).is_err());
+    assert!(Watch::restore(&bytes[..bytes.len() / 2]).is_err());
+    let text = String::from_utf8(bytes).unwrap();
+    let other = text.replacen("\"version\":1", "\"version\":999", 1);
+    let refused = Watch::restore(other.as_bytes());
+    assert!(matches!(refused, Err(RestoreError::Version { found: 999 })));
+    let spoilt = text.replace("TF.a,", "TF.a a,");
+    let refused = Watch::restore(spoilt.as_bytes());
+    assert!(matches!(refused, Err(RestoreError::Config(_))));
+}
