@@ -1,0 +1,124 @@
+//! The gateway's own file, good and bad.
+
+use std::time::Duration;
+
+use super::*;
+
+const GOOD: &str = r#"site = "SITE"
+id = "tank-farm"
+data = "data"
+
+[mqtt]
+host = "127.0.0.1"
+port = 1883
+password_file = "password"
+host_id = "davy"
+acknowledge = "centre"
+
+[outbox]
+bytes_max = 2_000_000_000
+age_max = "72h"
+"#;
+
+fn read(change: impl Fn(&str) -> String) -> Result<Options, Vec<String>> {
+    let folder = tempfile::tempdir().expect("folder");
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/site.toml");
+    let text = GOOD.replace("SITE", &site.display().to_string());
+    std::fs::write(folder.path().join("password"), "secret\n").expect("written");
+    std::fs::write(folder.path().join("empty"), "\n").expect("written");
+    std::fs::write(folder.path().join("gateway.toml"), change(&text)).expect("written");
+    let strip = format!("{}/", folder.path().display());
+    read_gateway(&folder.path().join("gateway.toml")).map_err(|faults| {
+        let told = faults.iter().map(ToString::to_string);
+        told.map(|fault| fault.replace(&strip, "")).collect()
+    })
+}
+
+#[test]
+fn a_good_file_is_read() {
+    let options = read(str::to_owned).expect("no fault");
+    assert_eq!(options.gateway, "tank-farm");
+    assert_eq!(options.mqtt.password, "secret");
+    assert_eq!(options.mqtt.acknowledge, Acknowledge::Centre);
+    assert_eq!(options.outbox.age_max, Duration::from_hours(72));
+    assert_eq!(options.outbox.bytes_max, 2_000_000_000);
+    assert_eq!(options.backlog_rate, BACKLOG_RATE);
+    assert!(options.data.ends_with("data") && options.data.is_absolute());
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_their_lines() {
+    let faults = read(|text| {
+        let text = text.replace("tank-farm", "tank-fram").replace("1883", "0");
+        let text = text.replace("\"password\"", "\"empty\"");
+        let text = text.replace("72h", "72").replace("2_000_000_000", "10");
+        text + "\n[backlog]\nrate = 0\n"
+    })
+    .expect_err("faults");
+    let lines: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "gateway.toml:2: id",
+            "gateway.toml:7: mqtt.port",
+            "gateway.toml:8: mqtt.password_file",
+            "gateway.toml:13: outbox.bytes_max",
+            "gateway.toml:14: outbox.age_max",
+            "gateway.toml:17: backlog.rate",
+        ]
+    );
+    assert!(
+        faults[0].contains("tank-farm, reactor, mine-face"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_key_that_is_not_known_or_missing_is_refused() {
+    let faults = read(|text| text.replace("host_id", "hots_id")).expect_err("a fault");
+    assert!(faults[0].starts_with("gateway.toml:9: ") && faults[0].contains("hots_id"));
+    for key in [
+        "bytes_max",
+        "age_max",
+        "acknowledge",
+        "password_file",
+        "data",
+    ] {
+        let without = |text: &str| {
+            let kept = text.lines().filter(|line| !line.starts_with(key));
+            kept.collect::<Vec<_>>().join("\n")
+        };
+        let faults = read(without).expect_err(key);
+        assert!(faults[0].contains(key), "{faults:?}");
+    }
+}
+
+#[test]
+fn files_that_are_not_there_are_told_with_the_faults_of_the_others() {
+    let faults = read(|text| text.replace("site.toml", "nowhere.toml")).expect_err("a fault");
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].contains("nowhere.toml:0: file"), "{faults:?}");
+    let folder = tempfile::tempdir().expect("folder");
+    let main = folder.path().join("site.toml");
+    let text = "group = \"g\"\npoints = [\"p.csv\"]\nstandards = [\"s.toml\"]\nextra = 1\n";
+    std::fs::write(&main, text).expect("written");
+    let faults = read_site(&main).expect_err("faults");
+    let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    for part in ["p.csv:0: file", "s.toml:0: file", "extra"] {
+        assert!(
+            told.iter().any(|fault| fault.contains(part)),
+            "{part}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_example_lacks_its_password_and_nothing_else() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples/gateway.toml");
+    let faults = read_gateway(&file).expect_err("no password is kept in the house");
+    let told: Vec<_> = faults.iter().map(|fault| fault.what.as_str()).collect();
+    assert_eq!(told, ["mqtt.password_file"]);
+}

@@ -1,0 +1,173 @@
+//! Pure: registers or bits of a reply to readings with their quality.
+//!
+//! Third step of a reading's path. For each request of the plan there is one `Decoder`; it knows
+//! where each point stands, how its registers make up a number, how that becomes the value, and
+//! how long a current loop has been out of its bands. Time is an argument.
+//!
+//! Invariants: every point of a request gets exactly one reading for every outcome; a reply that
+//! is too short or holds no number gives a bad reading, never a number; a good value lies inside
+//! its range (of a loop: inside 3.8–20.5 mA).
+//!
+//! Limits: values are f64. Whole numbers of 64 bits are exact up to 2^53 and rounded to the
+//! nearest f64 above it (a relative error of at most 2^-53, about 1.1e-16).
+
+mod calibration;
+mod number;
+
+use std::time::Duration;
+
+use davy_core::point::{Point, Range, Register, Scaling};
+use davy_core::reading::{BadCause, PointId, Quality, Reading, Timestamp, UncertainCause};
+
+use crate::modbus::Values;
+use crate::plan::Request;
+
+pub use calibration::Calibration;
+
+/// How long a loop's current must be out of its bands before the loop counts as broken or shorted
+/// (NAMUR NE 43: about 4 s). Until then it is under or over range.
+pub const LOOP_HOLD: Duration = Duration::from_secs(4);
+
+/// Bands of a 4–20 mA loop in mA (NAMUR NE 43): below `BROKEN` the wire is open, `BROKEN` up to
+/// `LOW` is under range, `LOW` to `HIGH` measures, above `HIGH` up to `SHORTED` is over range,
+/// above `SHORTED` it is a short circuit.
+const BROKEN: f64 = 3.6;
+const LOW: f64 = 3.8;
+const HIGH: f64 = 20.5;
+const SHORTED: f64 = 21.0;
+
+/// Turns the replies to one request into readings.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    fields: Vec<Field>,
+}
+
+/// One point of the request.
+#[derive(Clone, Debug)]
+struct Field {
+    point: PointId,
+    offset: usize,
+    register: Register,
+    range: Range,
+    /// Since when its loop is out of the bands, and how it looks.
+    out: Option<(BadCause, Timestamp)>,
+}
+
+impl Decoder {
+    /// A decoder for the replies to `request`. `points` is the configuration's table, which the
+    /// request was planned from.
+    pub fn new(request: &Request, points: &[Point]) -> Self {
+        let fields = request
+            .points
+            .iter()
+            .filter_map(|slice| {
+                let point = points.get(slice.point.index())?;
+                Some(Field {
+                    point: slice.point,
+                    offset: usize::from(slice.offset),
+                    register: point.register,
+                    range: point.range,
+                    out: None,
+                })
+            })
+            .collect();
+        Self { fields }
+    }
+
+    /// Appends one reading for each point of the request, from a reply that came at `sampled_at`.
+    pub fn decode(&mut self, values: &Values, sampled_at: Timestamp, readings: &mut Vec<Reading>) {
+        readings.extend(
+            self.fields
+                .iter_mut()
+                .map(|field| field.reading(values, sampled_at)),
+        );
+    }
+
+    /// Appends one reading without a value for each point of the request.
+    ///
+    /// A loop that was out of its bands goes on being out of them: no answer heals no wire.
+    pub fn fail(&self, cause: BadCause, at: Timestamp, readings: &mut Vec<Reading>) {
+        readings.extend(
+            self.fields
+                .iter()
+                .map(|field| Reading::without_value(field.point, cause, at)),
+        );
+    }
+
+    /// How many points it serves.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether it serves none.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
+impl Field {
+    fn reading(&mut self, values: &Values, at: Timestamp) -> Reading {
+        let Some(raw) = number::raw(self.register, self.offset, values) else {
+            return Reading::without_value(self.point, BadCause::Garbled, at);
+        };
+        let (value, quality) = match self.register.scaling {
+            Scaling::None => (raw, self.judge(raw)),
+            Scaling::Linear(span) => {
+                let value = self.range.low + (raw - span.low) / span.span() * self.range.span();
+                (value, self.judge(value))
+            }
+            Scaling::Loop(span) => {
+                let share = (raw - span.low) / span.span();
+                let value = self.range.low + share * self.range.span();
+                (value, self.judge_loop(4.0 + 16.0 * share, at))
+            }
+        };
+        match quality {
+            Quality::Bad(cause) => Reading::without_value(self.point, cause, at),
+            // Infinite values have a side of the range, but are no number all the same.
+            _ if !value.is_finite() => Reading::without_value(self.point, BadCause::NotANumber, at),
+            _ => Reading::new(self.point, value, quality, at),
+        }
+    }
+
+    fn judge(&self, value: f64) -> Quality {
+        if value > self.range.high {
+            Quality::Uncertain(UncertainCause::OverRange)
+        } else if value < self.range.low {
+            Quality::Uncertain(UncertainCause::UnderRange)
+        } else {
+            Quality::Good
+        }
+    }
+
+    /// The bands of NE 43, with the hold before a loop is declared broken or shorted.
+    fn judge_loop(&mut self, current: f64, at: Timestamp) -> Quality {
+        let (cause, while_held) = if current < BROKEN {
+            (BadCause::OpenWire, UncertainCause::UnderRange)
+        } else if current > SHORTED {
+            (BadCause::ShortCircuit, UncertainCause::OverRange)
+        } else {
+            self.out = None;
+            return match current {
+                _ if current < LOW => Quality::Uncertain(UncertainCause::UnderRange),
+                _ if current > HIGH => Quality::Uncertain(UncertainCause::OverRange),
+                _ => Quality::Good,
+            };
+        };
+        // The clock may have been set back since: then the hold starts over.
+        let since = match self.out {
+            Some((before, since)) if before == cause && since <= at => since,
+            _ => at,
+        };
+        self.out = Some((cause, since));
+        if since + LOOP_HOLD <= at {
+            Quality::Bad(cause)
+        } else {
+            Quality::Uncertain(while_held)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the vectors are exact")]
+mod tests;

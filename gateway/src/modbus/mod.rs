@@ -1,0 +1,65 @@
+//! The read-only Modbus client and the links that it runs over.
+//!
+//! Second step of a reading's path: a planned request goes out, registers or bits come back, or
+//! one of four `Failure`s that are kept apart up to the quality of the reading.
+//!
+//! Invariants: nothing in here can write to a unit; after any failure but an exception the
+//! connection is dropped, so a late reply can never be taken for another's.
+
+mod link;
+mod reader;
+
+use davy_core::reading::BadCause;
+
+pub use link::{Link, TcpLink};
+pub use reader::Reader;
+
+/// What a reply carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Of holding or input registers.
+    Registers(Vec<u16>),
+    /// Of coils or discrete inputs.
+    Bits(Vec<bool>),
+}
+
+/// Why a request has no values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing came in time.
+    #[error("no answer in time")]
+    NoAnswer,
+    /// The unit, or the gateway before it, said no with this code.
+    #[error("answered with exception {0:#04x}")]
+    Exception(u8),
+    /// What came is not a valid reply to this request: header, function, length, or cut short.
+    #[error("the answer is not a valid reply to the request")]
+    Garbled,
+    /// The connection could not be made, or was closed.
+    #[error("the link is down")]
+    LinkDown,
+}
+
+impl Failure {
+    /// Whether the unit itself did not answer: in time, or so says the gateway before it (0x0a
+    /// path unavailable, 0x0b target failed to respond; specification V1.1b3, 7).
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Exception(0x0a | 0x0b))
+    }
+
+    /// The cause that the readings get.
+    pub fn cause(self) -> BadCause {
+        match self {
+            Self::Exception(_) if !self.is_silence() => BadCause::Exception,
+            Self::Exception(_) | Self::NoAnswer => BadCause::NoAnswer,
+            Self::Garbled => BadCause::Garbled,
+            Self::LinkDown => BadCause::LinkDown,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+#[cfg(test)]
+mod tests;

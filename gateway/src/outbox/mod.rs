@@ -1,0 +1,466 @@
+//! Store and forward: a message is in here before it is published, and stays until the centre says
+//! that it is committed.
+//!
+//! Its place in the path: between decode and MQTT. One file in the gateway's data folder.
+//!
+//! # Invariants
+//!
+//! - Messages are numbered as (`run`, `sequence`) without gaps. `run` grows at each start and is
+//!   synced before the first message of it, so no number is ever used twice, whatever crashed.
+//! - produced = committed + stored + lost, always, and kept in the same transactions as the
+//!   messages. What a power cut takes back was never counted.
+//! - Only [`Outbox::committed`] and a limit free a message. What a limit frees is lost: counted,
+//!   and told to the centre.
+//!
+//! # Format
+//!
+//! A message's row number grows over all runs. The table `run` holds the row number at which each
+//! run begins, so the sequence is the distance to it, and both orders are one.
+//!
+//! # Limits
+//!
+//! [`Limits::bytes_max`] and [`Limits::age_max`]; the oldest goes first. Writes are in SQLite's
+//! write-ahead log at once and synced by [`Outbox::sync`], which the gateway calls every second.
+
+mod schema;
+mod sync;
+mod trim;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use davy_core::delivery::{MessageNumber, Ranges, Stored};
+use davy_core::reading::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use thiserror::Error;
+
+pub use self::sync::Syncer;
+
+use self::schema::{SCHEMA_VERSION, add, begin_run, prepare};
+
+/// The outbox's name in the gateway's data folder.
+pub const FILE: &str = "outbox.sqlite";
+
+/// Why the outbox could not do it. Nothing of the deed was kept.
+#[derive(Debug, Error)]
+pub enum OutboxError {
+    /// The disk is full. The same call works once there is room.
+    #[error("{deed} in outbox `{}`: no room on the disk", path.display())]
+    NoRoom {
+        /// What was being done.
+        deed: &'static str,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// SQLite failed.
+    #[error("{deed} in outbox `{}`: {source}", path.display())]
+    Storage {
+        /// What was being done.
+        deed: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// Tables of another version.
+    #[error("outbox `{}`: version {found} of the tables; this program knows {SCHEMA_VERSION}", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+    },
+}
+
+/// How much is kept while the centre is away.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of payload.
+    pub bytes_max: u64,
+    /// Age by the time at which it was stored. 72 h is what a plant is used to (断点续传).
+    pub age_max: Duration,
+}
+
+/// Where every message that was ever produced is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Messages numbered.
+    pub produced: u64,
+    /// Messages that the centre has committed.
+    pub committed: u64,
+    /// Messages that are in here.
+    pub stored: u64,
+    /// Messages that a limit freed before they were committed.
+    pub lost: u64,
+}
+
+impl Account {
+    /// Whether the books balance.
+    pub fn balances(self) -> bool {
+        self.produced == self.committed + self.stored + self.lost
+    }
+}
+
+/// A message to be numbered and kept.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMessage<'a> {
+    /// The unit that it is about.
+    pub device: &'a str,
+    /// Its payload, but for what is known only when it is published.
+    pub payload: &'a [u8],
+}
+
+/// A message in here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place in the order of all messages.
+    pub row: i64,
+    /// Its number.
+    pub number: MessageNumber,
+    /// The unit that it is about.
+    pub device: String,
+    /// Its payload, but for what is known only when it is published.
+    pub payload: Vec<u8>,
+}
+
+/// The open outbox, with its run.
+pub struct Outbox {
+    database: Connection,
+    path: PathBuf,
+    limits: Limits,
+    instance: String,
+    run: u64,
+    /// Row of the run's message 0.
+    run_base: i64,
+    last_row: i64,
+    account: Account,
+    bytes: u64,
+}
+
+impl Outbox {
+    /// Opens the outbox in `folder` (made when missing) and begins a new run, synced.
+    ///
+    /// `new_instance` names the outbox if this is its first start: two gateways that use one
+    /// identity are told apart by it.
+    pub fn open(folder: &Path, limits: Limits, new_instance: &str) -> Result<Self, OutboxError> {
+        let path = folder.join(FILE);
+        let failed = |deed: &'static str| failure(deed, &path);
+        std::fs::create_dir_all(folder).map_err(|error| {
+            failed("making the folder")(rusqlite::Error::ToSqlConversionFailure(error.into()))
+        })?;
+        let mut database = Connection::open(&path).map_err(failed("opening"))?;
+        prepare(&database).map_err(failed("preparing"))?;
+        let found: i64 = database
+            .query_row(
+                "SELECT value FROM number WHERE name = 'version'",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(failed("reading the version"))?;
+        if found != SCHEMA_VERSION {
+            return Err(OutboxError::Version { path, found });
+        }
+        let begun = begin_run(&mut database, new_instance).map_err(failed("beginning a run"))?;
+        let mut outbox = Self {
+            database,
+            path,
+            limits,
+            instance: begun.instance,
+            run: begun.run,
+            run_base: begun.base,
+            last_row: begun.base,
+            account: Account::default(),
+            bytes: 0,
+        };
+        outbox.sync()?;
+        outbox.count().map_err(failure("counting", &outbox.path))?;
+        Ok(outbox)
+    }
+
+    /// The present run.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Name of this outbox, given at its first start.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Where every message is now.
+    pub fn account(&self) -> Account {
+        self.account
+    }
+
+    /// Bytes of payload in here.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The number that the next message will get.
+    pub fn next_number(&self) -> MessageNumber {
+        MessageNumber {
+            run: self.run,
+            sequence: (self.last_row - self.run_base + 1).cast_unsigned(),
+        }
+    }
+
+    /// Row of the newest message; 0 when there has never been one.
+    pub fn last_row(&self) -> i64 {
+        self.last_row
+    }
+
+    /// Keeps messages, all or none. They get the numbers from [`Outbox::next_number`] on.
+    pub fn push(&mut self, now: Timestamp, messages: &[NewMessage<'_>]) -> Result<(), OutboxError> {
+        let path = &self.path;
+        let failed = |error| failure("storing messages", path)(error);
+        let transaction = self.database.transaction().map_err(failed)?;
+        let mut bytes = 0;
+        {
+            let mut insert = transaction
+                .prepare_cached(
+                    "INSERT INTO message (row, stored_at, device, payload) VALUES (?1, ?2, ?3, ?4)",
+                )
+                .map_err(failed)?;
+            for (row, message) in (self.last_row + 1..).zip(messages) {
+                insert
+                    .execute(params![row, now.0, message.device, message.payload])
+                    .map_err(failed)?;
+                bytes += message.payload.len() as u64;
+            }
+        }
+        add(&transaction, "produced", messages.len() as u64).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        self.last_row += messages.len() as i64;
+        self.account.produced += messages.len() as u64;
+        self.account.stored += messages.len() as u64;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Rows of the messages `first..=last` of a run, ends included, freed or not; none when the run
+    /// is over or has no such messages.
+    pub fn rows(&self, run: u64, first: u64, last: u64) -> Result<Option<(i64, i64)>, OutboxError> {
+        let Some((base, end)) = self.rows_of(run)? else {
+            return Ok(None);
+        };
+        let row = |sequence| base.saturating_add(i64::try_from(sequence).unwrap_or(i64::MAX));
+        let (from, to) = (row(first.max(1)), row(last).min(end));
+        Ok((from <= to).then_some((from, to)))
+    }
+
+    /// Frees what the centre has committed, and says how many messages that was.
+    pub fn committed<'a>(
+        &mut self,
+        runs: impl IntoIterator<Item = (u64, &'a Ranges)>,
+    ) -> Result<u64, OutboxError> {
+        let mut freed = 0;
+        for (run, ranges) in runs {
+            let rows = self.rows_of(run)?;
+            let Some((base, last)) = rows else { continue };
+            for (from, to) in ranges.iter() {
+                let from = base.saturating_add(i64::try_from(from).unwrap_or(i64::MAX));
+                let to = base.saturating_add(i64::try_from(to).unwrap_or(i64::MAX));
+                freed += self.free(from, to.min(last), "committed")?;
+            }
+        }
+        self.account.committed += freed;
+        Ok(freed)
+    }
+
+    /// Up to `messages_max` messages and about `bytes_max` bytes after `row`, oldest first.
+    pub fn after(
+        &self,
+        row: i64,
+        messages_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredMessage>, OutboxError> {
+        let failed = |error| failure("reading messages", &self.path)(error);
+        let runs = self.runs().map_err(failed)?;
+        let mut query = self
+            .database
+            .prepare_cached(
+                "SELECT row, device, payload FROM message WHERE row > ?1 ORDER BY row LIMIT ?2",
+            )
+            .map_err(failed)?;
+        let limit = i64::try_from(messages_max).unwrap_or(i64::MAX);
+        let mut rows = query.query(params![row, limit]).map_err(failed)?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(one) = rows.next().map_err(failed)?
+            && (found.is_empty() || bytes < bytes_max)
+        {
+            let row: i64 = one.get(0).map_err(failed)?;
+            let payload: Vec<u8> = one.get(2).map_err(failed)?;
+            bytes += payload.len();
+            let of = runs
+                .partition_point(|(_, base)| *base < row)
+                .saturating_sub(1);
+            let (run, base) = runs.get(of).copied().unwrap_or((self.run, self.run_base));
+            found.push(StoredMessage {
+                row,
+                number: MessageNumber {
+                    run,
+                    sequence: (row - base).cast_unsigned(),
+                },
+                device: one.get(1).map_err(failed)?,
+                payload,
+            });
+        }
+        Ok(found)
+    }
+
+    /// What is kept of each run, the present one included even when it is empty.
+    pub fn stored(&self) -> Result<Vec<Stored>, OutboxError> {
+        let failed = |error| failure("summing up", &self.path)(error);
+        let runs = self.runs().map_err(failed)?;
+        let mut query = self
+            .database
+            // Apart, each is one look into the tree; together, SQLite reads every row between.
+            .prepare_cached(
+                "SELECT (SELECT min(row) FROM message WHERE row > ?1 AND row <= ?2),
+                        (SELECT max(row) FROM message WHERE row > ?1 AND row <= ?2)",
+            )
+            .map_err(failed)?;
+        let mut stored = Vec::new();
+        for (index, (run, base)) in runs.iter().enumerate() {
+            let end = runs.get(index + 1).map_or(i64::MAX, |(_, next)| *next);
+            let kept: (Option<i64>, Option<i64>) = query
+                .query_row([*base, end], |row| Ok((row.get(0)?, row.get(1)?)))
+                .map_err(failed)?;
+            match kept {
+                (Some(first), Some(last)) => stored.push(Stored {
+                    run: *run,
+                    first: (first - base).cast_unsigned(),
+                    last: (last - base).cast_unsigned(),
+                }),
+                _ if *run == self.run => {
+                    let next = self.next_number().sequence;
+                    stored.push(Stored {
+                        run: *run,
+                        first: next,
+                        last: next - 1,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(stored)
+    }
+
+    /// A text kept beside the messages, such as the table of aliases.
+    pub fn note(&self, name: &str) -> Result<Option<String>, OutboxError> {
+        self.database
+            .query_row("SELECT value FROM note WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(failure("reading a note", &self.path))
+    }
+
+    /// Keeps a text beside the messages.
+    pub fn set_note(&mut self, name: &str, value: &str) -> Result<(), OutboxError> {
+        self.database
+            .execute(
+                "INSERT INTO note (name, value) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [name, value],
+            )
+            .map_err(failure("writing a note", &self.path))?;
+        Ok(())
+    }
+
+    /// Rows of a run: the row before its first message, and its last.
+    fn rows_of(&self, run: u64) -> Result<Option<(i64, i64)>, OutboxError> {
+        let runs = self.runs().map_err(failure("finding a run", &self.path))?;
+        let found = runs.iter().position(|(known, _)| *known == run);
+        Ok(found.map(|index| {
+            let end = runs.get(index + 1).map_or(self.last_row, |(_, next)| *next);
+            (runs[index].1, end)
+        }))
+    }
+
+    fn runs(&self) -> rusqlite::Result<Vec<(u64, i64)>> {
+        self.database
+            .prepare_cached("SELECT run, base FROM run ORDER BY run")?
+            .query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
+            })?
+            .collect()
+    }
+
+    /// Deletes rows `from..=to` and books them under `account`.
+    fn free(&mut self, from: i64, to: i64, account: &str) -> Result<u64, OutboxError> {
+        if from > to {
+            return Ok(0);
+        }
+        let path = &self.path;
+        let failed = |error| failure("freeing messages", path)(error);
+        let transaction = self.database.transaction().map_err(failed)?;
+        let bytes: u64 = transaction
+            .prepare_cached(
+                "SELECT coalesce(sum(length(payload)), 0) FROM message WHERE row BETWEEN ?1 AND ?2",
+            )
+            .and_then(|mut query| query.query_row([from, to], |row| row.get(0)))
+            .map_err(failed)?;
+        let freed = transaction
+            .execute(
+                "DELETE FROM message WHERE row BETWEEN ?1 AND ?2",
+                [from, to],
+            )
+            .map_err(failed)? as u64;
+        if freed > 0 {
+            add(&transaction, account, freed).map_err(failed)?;
+            // Runs of which nothing is left, but for the present one, are over.
+            transaction
+                .execute(
+                    "DELETE FROM run WHERE run < ?1 AND NOT EXISTS (
+                         SELECT 1 FROM message WHERE row > run.base AND row <= (
+                             SELECT min(next.base) FROM run AS next WHERE next.run > run.run))",
+                    [self.run.cast_signed()],
+                )
+                .map_err(failed)?;
+        }
+        transaction.commit().map_err(failed)?;
+        self.account.stored -= freed.min(self.account.stored);
+        self.bytes -= bytes.min(self.bytes);
+        Ok(freed)
+    }
+
+    fn count(&mut self) -> rusqlite::Result<()> {
+        let number = |name: &str| -> rusqlite::Result<u64> {
+            self.database
+                .query_row("SELECT value FROM number WHERE name = ?1", [name], |row| {
+                    row.get(0)
+                })
+        };
+        let (produced, committed, lost) =
+            (number("produced")?, number("committed")?, number("lost")?);
+        let (stored, bytes): (u64, u64) = self.database.query_row(
+            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM message",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        self.account = Account {
+            produced,
+            committed,
+            stored,
+            lost,
+        };
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+fn failure(deed: &'static str, path: &Path) -> impl Fn(rusqlite::Error) -> OutboxError {
+    let path = path.to_owned();
+    move |source| {
+        let path = path.clone();
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => OutboxError::NoRoom { deed, path },
+            _ => OutboxError::Storage { deed, path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What is over a limit goes, oldest first, and is lost.
+
+use davy_core::reading::Timestamp;
+
+use super::{Outbox, OutboxError, failure};
+
+impl Outbox {
+    /// Frees what is over a limit, oldest first, and says how many messages that was: lost.
+    pub fn trim(&mut self, now: Timestamp) -> Result<u64, OutboxError> {
+        let path = self.path.clone();
+        let failed = |error| failure("looking for the oldest", &path)(error);
+        let oldest_allowed = now.0 - i64::try_from(self.limits.age_max.as_millis()).unwrap_or(0);
+        // From the oldest on, and no further than the first that may stay: a store of gigabytes is
+        // not read through each second.
+        let mut last = None;
+        {
+            let mut query = self
+                .database
+                .prepare_cached("SELECT row, stored_at FROM message ORDER BY row")
+                .map_err(failed)?;
+            let mut rows = query.query([]).map_err(failed)?;
+            while let Some(row) = rows.next().map_err(failed)?
+                && row.get::<_, i64>(1).map_err(failed)? < oldest_allowed
+            {
+                last = Some(row.get(0).map_err(failed)?);
+            }
+        }
+        if self.bytes > self.limits.bytes_max {
+            let mut over = self.bytes - self.limits.bytes_max;
+            let mut query = self
+                .database
+                .prepare_cached("SELECT row, length(payload) FROM message ORDER BY row")
+                .map_err(failed)?;
+            let mut rows = query.query([]).map_err(failed)?;
+            while let Some(row) = rows.next().map_err(failed)?
+                && over > 0
+            {
+                let (number, length): (i64, u64) =
+                    (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+                over = over.saturating_sub(length);
+                last = last.max(Some(number));
+            }
+        }
+        let Some(last) = last else { return Ok(0) };
+        let freed = self.free(0, last, "lost")?;
+        self.account.lost += freed;
+        Ok(freed)
+    }
+}

@@ -1,0 +1,460 @@
+//! Whole buses in paused time: who is delayed by whom, and what is said of it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use davy_core::config::Unit as UnitConfig;
+use davy_core::point::{ByteOrder, Encoding, Range, Register, Scaling, Table, Text};
+use davy_core::reading::Quality;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::modbus::fake::{FakeLink, Manner};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn just_before(slot: Duration) -> Duration {
+    slot.saturating_sub(Duration::from_millis(1))
+}
+
+fn bus(units: u8) -> Bus {
+    Bus {
+        name: "bus".into(),
+        address: String::new(),
+        timeout: TIMEOUT,
+        registers_max: 125,
+        bits_max: 2000,
+        gap_max: 0,
+        units: (1..=units)
+            .map(|number| UnitConfig {
+                id: format!("u{number}"),
+                number,
+                name: Text::default(),
+            })
+            .collect(),
+    }
+}
+
+fn point(unit: u8, address: u16, period: Duration) -> Point {
+    Point {
+        tag: format!("u{unit}.{address}"),
+        name: Text::default(),
+        kind: "level".into(),
+        position: None,
+        unit: "%".into(),
+        range: Range {
+            low: 0.0,
+            high: 65_535.0,
+        },
+        source: None,
+        gateway: "g".into(),
+        device: format!("u{unit}"),
+        period,
+        register: Register {
+            table: Table::HoldingRegisters,
+            address,
+            encoding: Encoding::U16,
+            order: ByteOrder::Abcd,
+            scaling: Scaling::None,
+        },
+    }
+}
+
+/// A running bus: units 1 to `units`, with registers 10 and 20 polled each second.
+struct Run {
+    link: FakeLink,
+    counters: Arc<BusCounters>,
+    batches: mpsc::Receiver<Batch>,
+    task: JoinHandle<()>,
+}
+
+fn points(units: u8) -> Vec<Point> {
+    (1..=units)
+        .flat_map(|unit| [10, 20].map(|address| point(unit, address, SECOND)))
+        .collect()
+}
+
+fn start(units: u8, points: &[Point], room: usize, link: &FakeLink) -> Run {
+    let poll = BusPoll::new("g", &bus(units), points);
+    let counters = poll.counters();
+    let (out, batches) = mpsc::channel(room);
+    let begun = monotonic();
+    let clock = Clock::from_fn(move || Timestamp((monotonic() - begun).as_millis() as i64));
+    let kept = link.clone();
+    let task = tokio::spawn(async move { poll.run(&kept, &clock, out).await });
+    Run {
+        link: link.clone(),
+        counters,
+        batches,
+        task,
+    }
+}
+
+fn start_plain(units: u8, link: &FakeLink) -> Run {
+    start(units, &points(units), 100_000, link)
+}
+
+impl Run {
+    /// Lets time pass and returns all batches that came meanwhile.
+    async fn pass(&mut self, time: Duration) -> Vec<Batch> {
+        sleep(time).await;
+        let mut batches = Vec::new();
+        while let Ok(batch) = self.batches.try_recv() {
+            batches.push(batch);
+        }
+        batches
+    }
+}
+
+fn of<'a>(batches: &'a [Batch], unit: &str) -> Vec<&'a Batch> {
+    batches.iter().filter(|b| &*b.unit == unit).collect()
+}
+
+fn all_bad(batch: &Batch, cause: BadCause) -> bool {
+    batch.readings.len() == 2
+        && batch
+            .readings
+            .iter()
+            .all(|reading| reading.quality == Quality::Bad(cause))
+}
+
+fn good(batch: &Batch) -> bool {
+    batch.readings.iter().all(|r| r.quality.is_good())
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_keep_the_grid_and_values_their_points() {
+    let link = FakeLink::default();
+    link.set(2, Manner::Late(Duration::from_millis(30)));
+    let mut run = start_plain(2, &link);
+    let batches = run.pass(just_before(SECOND * 10)).await;
+    let ones = of(&batches, "u1");
+    assert_eq!(ones.len(), 10);
+    for (slot, batch) in (0..).zip(&ones) {
+        assert_eq!(batch.sampled_at, Timestamp(slot * 1000));
+        assert_eq!(batch.unit_state, UnitState::Alive);
+        let values: Vec<f64> = batch.readings.iter().map(|r| r.value).collect();
+        assert_eq!(values, [1010.0, 1020.0]);
+    }
+    // Each reading has the time of its own reply: two requests of 30 ms.
+    let twos = of(&batches, "u2");
+    for (slot, batch) in (0..).zip(&twos) {
+        let at: Vec<i64> = batch.readings.iter().map(|r| r.sampled_at.0).collect();
+        assert_eq!(at, [slot * 1000 + 30, slot * 1000 + 60]);
+    }
+    assert_eq!(run.counters.units[1].on_time.load(SeqCst), 10);
+    assert_eq!(run.counters.connects.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_poll_does_not_move_the_grid() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Late(Duration::from_millis(260)));
+    // Unit 1 holds the bus for the first 260 ms of each second.
+    let points = [point(1, 10, SECOND), point(2, 10, SECOND / 5)];
+    let mut run = start(2, &points, 1000, &link);
+    let batches = run.pass(just_before(SECOND * 10)).await;
+    let at: Vec<i64> = of(&batches, "u2").iter().map(|b| b.sampled_at.0).collect();
+    let expected: Vec<i64> = (0..10)
+        .flat_map(|second| [260, 400, 600, 800].map(|ms| second * 1000 + ms))
+        .collect();
+    assert_eq!(at, expected);
+    assert_eq!(run.counters.units[1].missed.load(SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exception_leaves_the_other_requests() {
+    let link = FakeLink::default();
+    link.set(1, Manner::RefusesAt(10));
+    let mut run = start_plain(1, &link);
+    let batches = run.pass(SECOND / 2).await;
+    let qualities: Vec<Quality> = batches[0].readings.iter().map(|r| r.quality).collect();
+    assert_eq!(
+        qualities,
+        [Quality::Bad(BadCause::Exception), Quality::Good]
+    );
+    assert_eq!(batches[0].unit_state, UnitState::Alive);
+    assert_eq!(run.counters.units[0].exceptions.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_garbled_unit_costs_the_others_nothing() {
+    for manner in [
+        Manner::WrongTransaction,
+        Manner::CutMidFrame,
+        Manner::Short,
+        Manner::WrongFunction,
+    ] {
+        let link = FakeLink::default();
+        link.set(1, manner);
+        let mut run = start_plain(2, &link);
+        let batches = run.pass(just_before(SECOND * 20)).await;
+        assert!(
+            of(&batches, "u1")
+                .iter()
+                .all(|batch| all_bad(batch, BadCause::Garbled)),
+            "{manner:?}"
+        );
+        let twos = of(&batches, "u2");
+        assert_eq!(twos.len(), 20, "{manner:?}");
+        assert!(twos.iter().all(|batch| good(batch)));
+        assert_eq!(run.counters.units[0].garbled.load(SeqCst), 40);
+    }
+}
+
+/// Share of their slots that the live units kept on time, with the last `silent` of all units
+/// silent and each probe holding the line, for ten minutes.
+async fn live_share(live: u8, silent: u8, hold: Duration) -> f64 {
+    let link = FakeLink::default();
+    for unit in live + 1..=live + silent {
+        link.set(unit, Manner::Silent(hold));
+    }
+    let mut run = start_plain(live + silent, &link);
+    let seconds = 600;
+    let batches = run.pass(just_before(SECOND * seconds)).await;
+    let mut worst = f64::MAX;
+    for unit in 0..usize::from(live) {
+        let kept = run.counters.units[unit].on_time.load(SeqCst);
+        let name = format!("u{}", unit + 1);
+        assert!(of(&batches, &name).iter().all(|batch| good(batch)));
+        worst = worst.min(kept as f64 / f64::from(seconds));
+    }
+    let spent = run.counters.probing_ms.load(SeqCst) as f64 / f64::from(seconds) / 1000.0;
+    assert!(spent <= 0.05, "probes took {spent} of the bus's time");
+    worst
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_units_do_not_delay_live_ones() {
+    for (live, silent) in [(4, 1), (4, 4), (1, 30)] {
+        for hold in [Duration::ZERO, TIMEOUT] {
+            let share = live_share(live, silent, hold).await;
+            assert!(
+                share >= 0.99,
+                "{live} live, {silent} silent, {hold:?}: {share}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_unit_is_said_to_be_once_and_at_each_heartbeat() {
+    let link = FakeLink::default();
+    let mut run = start_plain(2, &link);
+    run.pass(SECOND * 30).await;
+    link.set(1, Manner::Silent(Duration::ZERO));
+    let batches = run.pass(SECOND * 30).await;
+    let silent: Vec<&Batch> = of(&batches, "u1")
+        .into_iter()
+        .filter(|batch| batch.unit_state == UnitState::Silent)
+        .collect();
+    assert!(silent.iter().all(|b| all_bad(b, BadCause::NoAnswer)));
+    assert_eq!(silent.len(), 3, "at once and after 10 and 20 s");
+    assert!(run.counters.units[0].silent.load(SeqCst));
+
+    link.set(1, Manner::Answers);
+    // The most that the prober rests, and one period.
+    let batches = run.pass(TIMEOUT * 160 + SECOND * 2).await;
+    assert!(of(&batches, "u1").last().is_some_and(|batch| good(batch)));
+    assert!(!run.counters.units[0].silent.load(SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_answers_for_a_dead_unit_makes_it_silent() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Refuses(0x0b));
+    let mut run = start_plain(2, &link);
+    let batches = run.pass(SECOND * 20).await;
+    let ones = of(&batches, "u1");
+    assert!(ones.iter().all(|batch| all_bad(batch, BadCause::NoAnswer)));
+    assert!(run.counters.units[0].silent.load(SeqCst));
+    // The connection was never at fault.
+    assert_eq!(run.counters.connects.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_answers_probes_and_little_else_stays_in_the_budget() {
+    let link = FakeLink::default();
+    link.set(2, Manner::Flaps);
+    let quick = SECOND / 5;
+    let points = [
+        point(1, 10, quick),
+        point(2, 10, quick),
+        point(2, 20, quick),
+    ];
+    let mut run = start(2, &points, 100_000, &link);
+    run.pass(SECOND * 600).await;
+    let kept = run.counters.units[0].on_time.load(SeqCst);
+    // A timeout takes two and a half slots; one in 20 timeouts is 5 % of 3000.
+    assert!(kept >= 2840, "{kept}");
+    assert!(run.counters.units[1].timeouts.load(SeqCst) >= 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_silence_is_kept_and_looks_older() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Flaps);
+    let mut run = start_plain(2, &link);
+    let batches = run.pass(SECOND * 4 / 5).await;
+    let ones = of(&batches, "u1");
+    assert_eq!(ones[0].readings.len(), 1);
+    assert!(good(ones[0]));
+    assert!(all_bad(ones[1], BadCause::NoAnswer));
+    assert!(ones[1].sampled_at > ones[0].sampled_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_frame_costs_two_slots_at_most() {
+    let link = FakeLink::default();
+    let mut run = start_plain(2, &link);
+    run.pass(SECOND * 30 + SECOND / 2).await;
+    link.set(1, Manner::Silent(Duration::ZERO));
+    run.pass(SECOND * 3 / 5).await;
+    link.set(1, Manner::Answers);
+    let batches = run.pass(SECOND * 3).await;
+    assert!(of(&batches, "u1").iter().filter(|b| good(b)).count() >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_with_room_for_one_connection_comes_back_too() {
+    let link = FakeLink::default();
+    link.0.connections_max.store(1, SeqCst);
+    let mut run = start_plain(2, &link);
+    run.pass(SECOND * 30).await;
+    link.set(1, Manner::Silent(Duration::ZERO));
+    run.pass(SECOND * 30).await;
+    link.set(1, Manner::Answers);
+    let batches = run.pass(TIMEOUT * 160 + SECOND * 2).await;
+    assert!(of(&batches, "u1").last().is_some_and(|batch| good(batch)));
+    let on_time = run.counters.units[1].on_time.load(SeqCst);
+    let slots = on_time + run.counters.units[1].missed.load(SeqCst);
+    assert!(on_time * 100 >= slots * 99, "{on_time} of {slots}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_is_asked_for_over_a_closed_connection_is_not_blamed() {
+    let link = FakeLink::default();
+    let mut run = start_plain(2, &link);
+    run.pass(SECOND * 5).await;
+    // Unit 1 makes the server hang up each time; unit 2 must not notice.
+    link.set(1, Manner::Closes);
+    let batches = run.pass(SECOND * 100).await;
+    let twos = of(&batches, "u2");
+    assert_eq!(twos.len(), 100);
+    assert!(twos.iter().all(|batch| good(batch)));
+    let ones = of(&batches, "u1");
+    assert!(ones.iter().any(|b| all_bad(b, BadCause::LinkDown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_closed_while_idle_is_made_again_without_loss() {
+    let link = FakeLink::default();
+    *link.0.idle_max.lock().unwrap() = Some(SECOND / 2);
+    let mut run = start_plain(2, &link);
+    let batches = run.pass(just_before(SECOND * 10)).await;
+    assert_eq!(batches.len(), 20);
+    assert!(batches.iter().all(good));
+    assert_eq!(run.counters.connects.load(SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_down_is_said_of_every_point_and_made_again() {
+    let link = FakeLink::default();
+    link.0.refuses_connections.store(true, SeqCst);
+    let mut run = start_plain(3, &link);
+    let batches = run.pass(SECOND * 9).await;
+    for unit in ["u1", "u2", "u3"] {
+        let said = of(&batches, unit);
+        assert_eq!(said.len(), 1, "{unit}");
+        assert!(all_bad(said[0], BadCause::LinkDown));
+    }
+    // Half a second, doubled each time: far fewer attempts than slots.
+    assert!(run.counters.connect_failures.load(SeqCst) <= 5);
+
+    link.0.refuses_connections.store(false, SeqCst);
+    let batches = run.pass(SECOND * 31).await;
+    for unit in ["u1", "u2", "u3"] {
+        assert!(of(&batches, unit).last().is_some_and(|batch| good(batch)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_unit_is_back_soon() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Silent(Duration::ZERO));
+    let mut run = start_plain(1, &link);
+    run.pass(SECOND * 600).await;
+    link.set(1, Manner::Answers);
+    let batches = run.pass(TIMEOUT * 3 + SECOND).await;
+    assert!(of(&batches, "u1").last().is_some_and(|batch| good(batch)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_with_one_number_on_two_buses_are_strangers() {
+    let (dead, well) = (FakeLink::default(), FakeLink::default());
+    dead.set(1, Manner::Silent(Duration::ZERO));
+    let mut on_dead = start_plain(1, &dead);
+    let mut on_well = start_plain(1, &well);
+    let time = just_before(SECOND * 60);
+    let (bad, fine) = tokio::join!(on_dead.pass(time), on_well.pass(time));
+    assert!(bad.iter().all(|b| all_bad(b, BadCause::NoAnswer)));
+    assert_eq!(fine.len(), 60);
+    assert!(fine.iter().all(good));
+    assert_eq!(well.asked(1), 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_loses_no_batch_and_the_slots_are_counted() {
+    let link = FakeLink::default();
+    let mut run = start(1, &points(1), 1, &link);
+    sleep(SECOND * 20 + SECOND / 2).await;
+    let first = run.batches.recv().await.unwrap();
+    let second = run.batches.recv().await.unwrap();
+    assert_eq!(first.sampled_at, Timestamp(0));
+    assert_eq!(second.sampled_at, Timestamp(1000));
+    // Slots 2 to 19 passed while it waited; the latest that is due is taken at once.
+    let third = run.batches.recv().await.unwrap();
+    assert_eq!(third.sampled_at, Timestamp(20_500));
+    assert_eq!(run.counters.units[0].missed.load(SeqCst), 18);
+    // The second batch waited for the first to be taken, the third for the second.
+    assert_eq!(run.counters.waits.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_its_consumer() {
+    let link = FakeLink::default();
+    let run = start_plain(2, &link);
+    drop(run.batches);
+    let ended = timeout(SECOND, run.task).await;
+    assert!(ended.is_ok_and(|task| task.is_ok()));
+    assert_eq!(run.link.0.functions.lock().unwrap().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn points_have_their_own_periods_and_calibration_reaches_across() {
+    let link = FakeLink::default();
+    let mut points = vec![point(1, 10, SECOND), point(1, 20, SECOND * 5)];
+    points[1].tag = "u1.10.cal".into();
+    points[1].kind = "calibration".into();
+    // The switch reads 1: bit 2 of 1020 (0b11_1111_1100).
+    points[1].register.encoding = Encoding::BitOf(2);
+    let mut run = start(1, &points, 1000, &link);
+    let batches = run.pass(just_before(SECOND * 10)).await;
+    assert_eq!(batches.len(), 12);
+    let last = batches.last().unwrap();
+    assert_eq!(
+        last.readings[0].quality,
+        Quality::Uncertain(davy_core::reading::UncertainCause::Calibration)
+    );
+}
+
+#[test]
+fn points_of_other_gateways_and_buses_are_left_out() {
+    let mut table = points(3);
+    table[0].gateway = "other".into();
+    let poll = BusPoll::new("g", &bus(2), &table);
+    assert_eq!(poll.requests(), 3);
+}

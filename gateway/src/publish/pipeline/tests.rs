@@ -1,0 +1,602 @@
+//! A gateway and a centre over a queue, with a clock that the test moves.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use davy_core::config::Config;
+use davy_core::delivery::{MessageNumber, Ranges, Received, Stored};
+use davy_core::reading::{BadCause, PointId, Quality, Reading};
+use davy_core::sparkplug::{
+    BUNDLE_BYTES_MAX, DeviceMessage, NodeMessage, RunRanges, Topic, build_commands, finish,
+    read_birth, read_bundle, read_node_data, read_node_death, walk,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::outbox::Limits;
+use crate::poll::UnitState;
+
+const GATEWAY: &str = "tank-farm";
+const HOST: &str = "spBv1.0/STATE/davy";
+
+fn demo() -> Arc<Config> {
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/site.toml");
+    Arc::new(crate::config::read_site(&site).expect("the demo has no fault"))
+}
+
+/// One gateway, its clock, and the queue to the broker.
+struct Edge {
+    config: Arc<Config>,
+    folder: PathBuf,
+    limits: Limits,
+    acknowledge: Acknowledge,
+    pipeline: Option<Pipeline>,
+    packets: mpsc::Receiver<Packet>,
+    sound: watch::Receiver<bool>,
+    status: Arc<Status>,
+    now: Timestamp,
+    elapsed: Duration,
+    connections: u64,
+}
+
+impl Edge {
+    fn new(config: Arc<Config>, folder: &Path, bytes_max: u64) -> Self {
+        let (_, packets) = mpsc::channel(1);
+        let (_, sound) = watch::channel(false);
+        let mut edge = Self {
+            config,
+            folder: folder.to_owned(),
+            limits: Limits {
+                bytes_max,
+                age_max: Duration::from_hours(72),
+            },
+            acknowledge: Acknowledge::Centre,
+            pipeline: None,
+            packets,
+            sound,
+            status: Arc::new(Status::default()),
+            now: Timestamp(1_763_000_000_000),
+            elapsed: Duration::ZERO,
+            connections: 0,
+        };
+        edge.restart();
+        edge
+    }
+
+    /// The power was gone: nothing was said.
+    fn restart(&mut self) {
+        self.pipeline = None;
+        let (packets, packets_out) = mpsc::channel(64);
+        let (sound, sounds) = watch::channel(false);
+        (self.packets, self.sound) = (packets_out, sounds);
+        let outbox = Outbox::open(&self.folder, self.limits, "first").expect("outbox");
+        let parts = Parts {
+            config: Arc::clone(&self.config),
+            gateway: GATEWAY.into(),
+            host_id: Some("davy".into()),
+            settings: Settings {
+                acknowledge: self.acknowledge,
+                waits_for_host: true,
+                backlog_rate: 50,
+            },
+            outbox,
+            packets,
+            sound,
+            status: Arc::clone(&self.status),
+        };
+        self.pipeline = Some(Pipeline::new(parts).expect("pipeline"));
+    }
+
+    fn pipeline(&mut self) -> &mut Pipeline {
+        self.pipeline.as_mut().expect("running")
+    }
+
+    fn connect(&mut self) {
+        self.connections += 1;
+        let (connection, bd_seq) = (self.connections, self.pipeline().next_bd_seq());
+        self.pipeline().hear(News::Connected { connection, bd_seq });
+        self.host(true);
+    }
+
+    fn host(&mut self, online: bool) {
+        let timestamp = self.now;
+        let state = HostState { online, timestamp };
+        self.pipeline().hear(News::Arrived {
+            topic: HOST.into(),
+            payload: state.to_json().into_bytes(),
+        });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.elapsed += time;
+    }
+
+    fn poll(&mut self, unit: &str, state: UnitState) {
+        let batch = batch(&self.config, unit, state, self.now);
+        let now = self.now;
+        self.pipeline().take(now, &[batch]);
+    }
+
+    fn second(&mut self) {
+        let now = self.now;
+        self.pipeline().second(now);
+    }
+
+    /// What goes out now. The broker acknowledges each packet.
+    fn flow(&mut self) -> Vec<Packet> {
+        let mut sent = Vec::new();
+        loop {
+            let (now, elapsed) = (self.now, self.elapsed);
+            self.pipeline().flow(now, elapsed);
+            let before = sent.len();
+            while let Ok(packet) = self.packets.try_recv() {
+                sent.push(packet);
+            }
+            if sent.len() == before {
+                return sent;
+            }
+            for packet in sent.iter().skip(before) {
+                self.pipeline().hear(News::Acked(packet.ticket));
+            }
+        }
+    }
+
+    fn tell(&mut self, commands: &[Command]) {
+        let payload = build_commands(self.now, commands);
+        let topic = format!("spBv1.0/{}/NCMD/{GATEWAY}", self.config.group);
+        self.pipeline().hear(News::Arrived { topic, payload });
+    }
+}
+
+fn batch(config: &Config, unit: &str, unit_state: UnitState, at: Timestamp) -> Batch {
+    let readings = (0..)
+        .map(PointId)
+        .zip(&config.points)
+        .filter(|(_, point)| point.gateway == GATEWAY && point.device == unit)
+        .map(|(id, point)| match unit_state {
+            UnitState::Alive => Reading::new(id, point.range.low, Quality::Good, at),
+            UnitState::Silent => Reading::without_value(id, BadCause::NoAnswer, at),
+        });
+    Batch {
+        unit: unit.into(),
+        sampled_at: at,
+        readings: readings.collect(),
+        unit_state,
+    }
+}
+
+/// A host that takes each message once, and checks all that it is told.
+#[derive(Default)]
+struct Centre {
+    received: Received,
+    messages: BTreeSet<MessageNumber>,
+    aliases: HashMap<u64, String>,
+    born: HashSet<String>,
+    seq: Option<u8>,
+    missing: u64,
+    lost: u64,
+    log: Vec<String>,
+}
+
+impl Centre {
+    fn take(&mut self, packet: &Packet) {
+        let bytes = &packet.payload;
+        let topic = packet.topic.to_string();
+        let walked = walk(bytes).expect("a payload");
+        match Topic::parse(&topic).expect("a topic") {
+            Topic::Node { message, .. } => match message {
+                NodeMessage::Birth => {
+                    let birth = read_birth(bytes).expect("NBIRTH");
+                    self.seq = None;
+                    self.born.clear();
+                    self.lost = birth.lost.expect("lost");
+                    self.settle(&birth.stored.expect("stored"));
+                    self.log.push("NBIRTH".into());
+                }
+                NodeMessage::Data => {
+                    let data = read_node_data(bytes).expect("NDATA");
+                    self.lost = data.lost.unwrap_or(self.lost);
+                    if let Some(stored) = data.stored {
+                        self.settle(&stored);
+                        self.log.push("report".into());
+                    }
+                    if let Some(backlog) = data.backlog {
+                        self.unfold(&backlog);
+                    }
+                }
+                NodeMessage::Death => {
+                    read_node_death(bytes).expect("NDEATH");
+                    self.log.push("NDEATH".into());
+                }
+                NodeMessage::Command => panic!("a gateway sends no command"),
+            },
+            Topic::Device {
+                message, device, ..
+            } => match message {
+                DeviceMessage::Birth => {
+                    for metric in read_birth(bytes).expect("DBIRTH").metrics {
+                        let alias = metric.alias.expect("alias");
+                        let before = self.aliases.insert(alias, metric.name.clone());
+                        assert!(before.is_none_or(|name| name == metric.name), "for good");
+                    }
+                    self.born.insert(device.to_owned());
+                    self.log.push(format!("DBIRTH {device}"));
+                }
+                DeviceMessage::Death => {
+                    self.born.remove(device);
+                    self.log.push(format!("DDEATH {device}"));
+                }
+                DeviceMessage::Data => {
+                    assert!(self.born.contains(device), "data of {device} before birth");
+                    self.data(device, bytes);
+                }
+                DeviceMessage::Command => panic!("a gateway sends no command"),
+            },
+            Topic::Host { .. } => panic!("a gateway sends no STATE"),
+        }
+        let expected = self.seq.map_or(0, |seq| seq.wrapping_add(1));
+        if !packet.is_last {
+            assert_eq!(walked.seq, Some(expected), "{topic}");
+            self.seq = Some(expected);
+        }
+    }
+
+    fn settle(&mut self, stored: &[Stored]) {
+        let missing = self.received.settle(stored);
+        let counts = missing.iter().map(|gap| gap.last - gap.first + 1);
+        self.missing += counts.sum::<u64>();
+    }
+
+    fn unfold(&mut self, backlog: &[u8]) {
+        let bytes = zstd::bulk::decompress(backlog, BUNDLE_BYTES_MAX).expect("zstd");
+        for message in read_bundle(&bytes).expect("bundle") {
+            let mut payload = Vec::new();
+            finish(message.payload, Timestamp(1), 0, true, &mut payload).expect("message");
+            self.data(message.device, &payload);
+        }
+    }
+
+    fn data(&mut self, device: &str, bytes: &[u8]) {
+        let walked = walk(bytes).expect("data");
+        let number = walked.number().expect("number").expect("numbered");
+        let mut is_historical = false;
+        for metric in &walked {
+            let metric = metric.expect("metric");
+            is_historical |= metric.is_historical;
+            if let Some(alias) = metric.alias {
+                assert!(self.aliases.contains_key(&alias), "alias {alias}");
+            }
+        }
+        let is_new = self.received.take(number);
+        let lane = if is_historical { "old" } else { "live" };
+        let MessageNumber { run, sequence } = number;
+        self.log.push(format!("{lane} {device} {run}.{sequence}"));
+        if is_new {
+            assert!(self.messages.insert(number), "each once");
+        }
+    }
+
+    fn committed(&self) -> Command {
+        let runs = self.received.runs().map(|(run, ranges)| RunRanges {
+            run,
+            ranges: ranges.clone(),
+        });
+        Command::Committed(runs.collect())
+    }
+
+    fn told(&mut self, packets: &[Packet]) -> Vec<String> {
+        for packet in packets {
+            self.take(packet);
+        }
+        std::mem::take(&mut self.log)
+    }
+}
+
+const UNITS: [&str; 5] = ["cl2-tanks", "nh3-tanks", "cl2-gas", "nh3-gas", "weather"];
+
+fn poll_all(edge: &mut Edge) {
+    for unit in UNITS {
+        edge.poll(unit, UnitState::Alive);
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("folder")
+}
+
+#[test]
+fn an_outage_is_stored_and_told_behind_live_data() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let mut centre = Centre::default();
+    poll_all(&mut edge);
+    assert!(edge.flow().is_empty(), "nobody is there");
+    edge.connect();
+    edge.poll("weather", UnitState::Alive);
+    let told = centre.told(&edge.flow());
+    assert_eq!(told[0], "NBIRTH");
+    assert!(told[1..=5].iter().all(|one| one.starts_with("DBIRTH")));
+    assert_eq!(told[6], "live weather 1.6", "live first");
+    let old: Vec<_> = (1..=5)
+        .zip(UNITS)
+        .map(|(n, unit)| format!("old {unit} 1.{n}"))
+        .collect();
+    assert_eq!(told[7..], old);
+    assert_eq!(edge.status.account().stored, 6, "PUBACK frees nothing");
+    edge.tell(&[centre.committed()]);
+    edge.flow();
+    assert_eq!(edge.status.account().committed, 6);
+    assert!(edge.status.account().balances());
+}
+
+#[test]
+fn a_restart_keeps_aliases_and_what_is_stored() {
+    let folder = folder();
+    let mut config = (*demo()).clone();
+    let mut edge = Edge::new(Arc::new(config.clone()), folder.path(), 1 << 30);
+    let mut centre = Centre::default();
+    edge.connect();
+    poll_all(&mut edge);
+    let told = centre.told(&edge.flow());
+    assert_eq!(told.iter().filter(|one| one.starts_with("live")).count(), 5);
+    // Another order of points, and one less: no alias may change its tag.
+    config.points.reverse();
+    config.points.pop();
+    edge.config = Arc::new(config);
+    let before = edge.pipeline().next_bd_seq();
+    edge.restart();
+    assert_eq!(edge.pipeline().next_bd_seq(), before);
+    edge.connect();
+    poll_all(&mut edge);
+    let told = centre.told(&edge.flow());
+    let old = told.iter().filter(|one| one.starts_with("old")).count();
+    assert_eq!(old, 5, "{told:?}");
+    assert!(told.contains(&"live weather 2.5".to_owned()), "{told:?}");
+    edge.tell(&[centre.committed()]);
+    edge.flow();
+    assert_eq!(edge.status.account().stored, 0);
+}
+
+#[test]
+fn what_the_outbox_loses_is_counted_and_told() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 20_000);
+    let mut centre = Centre::default();
+    edge.connect();
+    poll_all(&mut edge);
+    centre.told(&edge.flow());
+    edge.pipeline().hear(News::Lost);
+    for _ in 0..100 {
+        edge.pass(Duration::from_secs(1));
+        edge.poll("cl2-tanks", UnitState::Alive);
+        edge.second();
+        edge.flow();
+        assert!(edge.status.account().balances());
+    }
+    let lost = edge.status.account().lost;
+    assert!(lost > 0);
+    edge.connect();
+    let told = centre.told(&edge.flow());
+    assert_eq!(centre.lost, lost);
+    // The first five had come before they were lost here.
+    assert_eq!(centre.missing, lost - 5);
+    let old = told.iter().filter(|one| one.starts_with("old")).count();
+    assert_eq!(old as u64, edge.status.account().stored);
+}
+
+#[test]
+fn the_host_asks_again() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let mut centre = Centre::default();
+    edge.connect();
+    poll_all(&mut edge);
+    centre.told(&edge.flow());
+    let mut ranges = Ranges::default();
+    ranges.insert_range(2, 3);
+    edge.tell(&[Command::Resend(vec![RunRanges { run: 1, ranges }])]);
+    let told = centre.told(&edge.flow());
+    assert_eq!(told, ["old nh3-tanks 1.2", "old cl2-gas 1.3"]);
+    edge.tell(&[Command::Rebirth]);
+    let told = centre.told(&edge.flow());
+    assert_eq!((told.len(), told[0].as_str()), (6, "NBIRTH"));
+    edge.host(false);
+    assert_eq!(centre.told(&edge.flow()), ["NDEATH"]);
+    poll_all(&mut edge);
+    assert!(edge.flow().is_empty());
+}
+
+#[test]
+fn another_host_gets_plain_data_and_the_broker_frees_it() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    edge.acknowledge = Acknowledge::Broker;
+    edge.restart();
+    let mut centre = Centre::default();
+    poll_all(&mut edge);
+    edge.poll("weather", UnitState::Silent);
+    edge.connect();
+    let mut told = Vec::new();
+    for _ in 0..10 {
+        told.extend(centre.told(&edge.flow()));
+        edge.pass(Duration::from_millis(20));
+    }
+    let old = told.iter().filter(|one| one.starts_with("old")).count();
+    assert_eq!(old, 4, "of the living");
+    assert_eq!(edge.status.account().stored, 2);
+    edge.poll("weather", UnitState::Alive);
+    told.clear();
+    for _ in 0..10 {
+        told.extend(centre.told(&edge.flow()));
+        edge.pass(Duration::from_millis(20));
+    }
+    let expected = [
+        "DBIRTH weather",
+        "live weather 2.7",
+        "old weather 2.5",
+        "old weather 2.6",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(edge.status.account().stored, 0);
+    assert!(edge.status.account().balances());
+}
+
+#[test]
+fn it_annunciates_alone_only_while_the_centre_is_away() {
+    let folder = folder();
+    let config = demo();
+    let mut edge = Edge::new(Arc::clone(&config), folder.path(), 1 << 30);
+    let gas = config
+        .points
+        .iter()
+        .position(|point| point.gateway == GATEWAY && point.kind == "cl2");
+    let gas = PointId(u32::try_from(gas.expect("a chlorine detector")).expect("few"));
+    let point = &config.points[gas.index()];
+    let set = |edge: &mut Edge, value: f64| {
+        for _ in 0..120 {
+            edge.pass(Duration::from_secs(1));
+            let batch = Batch {
+                unit: point.device.as_str().into(),
+                sampled_at: edge.now,
+                readings: vec![Reading::new(gas, value, Quality::Good, edge.now)],
+                unit_state: UnitState::Alive,
+            };
+            let now = edge.now;
+            edge.pipeline().take(now, &[batch]);
+        }
+        *edge.sound.borrow()
+    };
+    assert!(!set(&mut edge, 0.0));
+    assert!(set(&mut edge, point.range.high), "away and in alarm");
+    edge.connect();
+    assert!(!*edge.sound.borrow(), "the centre decides now");
+    edge.pipeline().hear(News::Lost);
+    assert!(*edge.sound.borrow());
+    assert!(!set(&mut edge, 0.0), "returned");
+}
+
+#[test]
+fn the_end_says_goodbye() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    edge.connect();
+    poll_all(&mut edge);
+    let mut centre = Centre::default();
+    centre.told(&edge.flow());
+    let now = edge.now;
+    edge.pipeline().end(now);
+    let last = edge.packets.try_recv().expect("a last packet");
+    assert!(last.is_last);
+    assert_eq!(centre.told(&[last]), ["NDEATH"]);
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Poll(usize, bool),
+    Pass(u64),
+    Connect,
+    Lose,
+    /// The last so many packets never arrive, and the connection is lost.
+    Drop(usize),
+    /// The broker acknowledges data and forgets it, and the connection stays.
+    Swallow(usize, bool),
+    Commit,
+    Restart,
+    Rebirth,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..5_usize, prop::bool::weighted(0.8)).prop_map(|(unit, alive)| Event::Poll(unit, alive)),
+        4 => (1..40_000_u64).prop_map(Event::Pass),
+        3 => Just(Event::Connect),
+        1 => Just(Event::Lose),
+        1 => (0..20_usize).prop_map(Event::Drop),
+        2 => (0..5_usize, any::<bool>()).prop_map(|(unit, alive)| Event::Swallow(unit, alive)),
+        3 => Just(Event::Commit),
+        1 => Just(Event::Restart),
+        1 => Just(Event::Rebirth),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever happens: each message comes once, nothing is freed that has not come, births go
+    /// before data, no number of the session is left out, and in the end everything has come.
+    #[test]
+    fn nothing_is_lost_and_nothing_twice(events in prop::collection::vec(event(), 1..80)) {
+        let folder = folder();
+        let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+        let mut centre = Centre::default();
+        let mut connected = false;
+        for event in events {
+            match event {
+                Event::Poll(unit, alive) => {
+                    let state = if alive { UnitState::Alive } else { UnitState::Silent };
+                    edge.poll(UNITS[unit], state);
+                }
+                Event::Pass(ms) => {
+                    edge.pass(Duration::from_millis(ms));
+                    edge.second();
+                }
+                Event::Connect if !connected => {
+                    edge.connect();
+                    connected = true;
+                }
+                Event::Drop(last) if connected => {
+                    let sent = edge.flow();
+                    let arrived = sent.len().saturating_sub(last);
+                    centre.told(&sent[..arrived]);
+                    edge.pipeline().hear(News::Lost);
+                    connected = false;
+                }
+                Event::Swallow(unit, alive) if connected => {
+                    let state = if alive { UnitState::Alive } else { UnitState::Silent };
+                    edge.poll(UNITS[unit], state);
+                    for packet in edge.flow() {
+                        if packet.topic.contains("DATA") {
+                            centre.seq = walk(&packet.payload).expect("payload").seq;
+                        } else {
+                            centre.take(&packet);
+                        }
+                    }
+                }
+                Event::Lose if connected => {
+                    edge.pipeline().hear(News::Lost);
+                    connected = false;
+                }
+                Event::Commit if connected => {
+                    let committed = centre.committed();
+                    edge.tell(&[committed]);
+                }
+                Event::Restart => {
+                    edge.restart();
+                    connected = false;
+                }
+                Event::Rebirth if connected => edge.tell(&[Command::Rebirth]),
+                _ => {}
+            }
+            centre.told(&edge.flow());
+            let account = edge.status.account();
+            prop_assert!(account.balances());
+            prop_assert!(account.committed <= centre.messages.len() as u64);
+        }
+        if !connected {
+            edge.connect();
+        }
+        poll_all(&mut edge);
+        for _ in 0..80 {
+            edge.pass(Duration::from_secs(1));
+            centre.told(&edge.flow());
+            let committed = centre.committed();
+            edge.tell(&[committed]);
+        }
+        edge.flow();
+        let account = edge.status.account();
+        prop_assert_eq!(account.stored, 0);
+        prop_assert_eq!(account.produced, centre.messages.len() as u64);
+        prop_assert_eq!((centre.missing, account.lost), (0, 0));
+    }
+}
