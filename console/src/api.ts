@@ -1,0 +1,332 @@
+/**
+ * The centre's interface, `/api/v1`: the shapes that it sends and the calls that the console makes.
+ *
+ * Times are milliseconds since 1970 UTC. `number` is a number of the journal. Nothing here keeps
+ * state or retries: a call that failed is told to the person who asked for it.
+ */
+
+export interface Text {
+  zh: string;
+  en: string;
+}
+
+export type Priority = 1 | 2 | 3 | 4;
+export type Colour = "none" | "blue" | "yellow" | "orange" | "red";
+export type State =
+  | "normal"
+  | "unacked"
+  | "acked"
+  | "rtn_unacked"
+  | "latched_unacked"
+  | "latched_acked"
+  | "shelved"
+  | "suppressed_by_design"
+  | "out_of_service";
+/** `"good"`, or the grade with its cause. */
+export type Quality = "good" | { uncertain: string } | { bad: string };
+
+export interface Axes {
+  active: boolean;
+  acknowledged: boolean;
+  latched: boolean;
+  shelved_until?: number | null;
+  suppressed_by_design?: boolean;
+  out_of_service?: boolean;
+}
+
+export interface Site {
+  name: Text;
+  group: string;
+  languages: string[];
+  number: number;
+  now_ms: number;
+}
+
+export interface Source {
+  id: string;
+  name: Text;
+  industry: "chemical" | "coal_mine";
+  /** Grade by GB 18218, 1 the gravest; null where the source is not graded. */
+  level: 1 | 2 | 3 | 4 | null;
+  owners: { main: string; technical: string; operation: string };
+  colour: Colour;
+  colour_since_ms: number | null;
+  why: string[];
+  worst: { alarm: string; occurrence: number; priority: Priority; state: State } | null;
+  points: number;
+  points_bad: number;
+  active: number;
+  unacknowledged: number;
+  hazards_open: number;
+}
+
+export interface Alarm {
+  occurrence: number;
+  alarm: string;
+  tag: string | null;
+  subject: Text;
+  source: string | null;
+  setpoint: string;
+  priority: Priority;
+  state: State;
+  axes: Axes;
+  lane: "live" | "historical";
+  /** Whether the condition still holds is not known: its reading is bad or late. */
+  unknown: boolean;
+  raised_at_ms: number;
+  changed_at_ms: number;
+  value: number | null;
+  limit: number | null;
+  unit: string | null;
+  quality: Quality;
+  sounds: boolean;
+  /** Hidden, but its condition holds. */
+  would_be_in_alarm: boolean;
+  /** Known in the detail only; a row of the list has null. */
+  acknowledged_by: string | null;
+}
+
+export type Cause =
+  | { kind: "raised" | "returned" | "quality_changed" | "removed" }
+  | { kind: "acknowledged" | "reset"; by: string; comment?: string };
+
+export interface AlarmChange {
+  occurrence: number;
+  alarm: string;
+  from: State;
+  to: State;
+  axes: Axes;
+  cause: Cause;
+  priority: Priority;
+  value?: number | null;
+  quality: Quality;
+  raised_at: number;
+  sampled_at: number;
+  lane: "live" | "historical";
+  sounds: boolean;
+}
+
+/** A change out of the journal, with the moment at which the centre judged it. */
+export type Happened = AlarmChange & { at_ms: number };
+
+export interface Guidance {
+  cause: Text;
+  consequence: Text;
+  action: Text;
+  time_to_respond_s: number;
+}
+
+export interface AlarmDetail extends Alarm {
+  guidance: Guidance;
+  figure_source: string;
+  on_delay_s: number;
+  off_delay_s: number;
+  latch: boolean;
+  reset: number | null;
+  history: Happened[];
+}
+
+export interface PointLimit {
+  alarm: string;
+  setpoint: string;
+  limit: number;
+  reset: number;
+  priority: Priority;
+  figure_source: string;
+}
+
+export interface Point {
+  tag: string;
+  name: Text;
+  kind: string;
+  position: string | null;
+  unit: string;
+  low: number;
+  high: number;
+  source: string | null;
+  gateway: string;
+  device: string;
+  value: number | null;
+  quality: Quality;
+  sampled_at_ms: number | null;
+  limits: PointLimit[];
+}
+
+export interface Bucket {
+  at_ms: number;
+  min: number | null;
+  max: number | null;
+  mean: number | null;
+  /** Good readings in it; 0 is a gap. */
+  count: number;
+  /** Readings in it that were bad or uncertain. */
+  bad: number;
+}
+
+export interface Trend {
+  tag: string;
+  unit: string;
+  buckets: Bucket[];
+  /** Stretches of the series that cannot be read; their buckets lack what was in them. */
+  damaged: string[];
+}
+
+export type HazardState = "found" | "registered" | "rectifying" | "submitted" | "closed" | "rejected";
+
+/** Level two reached, level one lasted or came back, or the process could not be seen. */
+export type HazardRule = "level_two" | "level_one" | "loss_of_view";
+
+export interface Hazard {
+  id: string;
+  source: string | null;
+  subject: string;
+  alarm: string;
+  rule: HazardRule;
+  class: "general" | "major";
+  state: HazardState;
+  overdue: boolean;
+  supervised: boolean;
+  found_at_ms: number;
+  deadline_ms: number;
+  /** The first hundred; `occurrence_count` counts them all. */
+  occurrences: number[];
+  occurrence_count: number;
+  /** Number of the closed entry that this one repeats. */
+  repeats: number | null;
+  title: Text;
+}
+
+/** The five items of a notice (五落实). */
+export interface FiveItems {
+  responsibility: string;
+  measures: string;
+  funds: string;
+  time_limit: string;
+  contingency_plan: string;
+}
+
+export interface HazardEntry extends Hazard {
+  /** Since when its alarms are normal; null while one is active. */
+  normal_since_ms: number | null;
+  rectified_by: string | null;
+  five_items: FiveItems | null;
+  failed_rechecks: number;
+  evidence: {
+    trend: { tag: string; readings: [number, number | null, Quality][] }[];
+    /** Of all points in `trend`; null until the first half is filed. */
+    limits: PointLimit[] | null;
+    rule: HazardRule;
+    actions: Happened[];
+    /** Entries of the journal that hold the evidence. */
+    entries: number[];
+  };
+  story: { at_ms: number; by: string; event: string; comment: string | null }[];
+  allowed: string[];
+}
+
+export interface Gateway {
+  id: string;
+  name: Text;
+  online: boolean;
+  since_ms: number;
+  units: { id: string; online: boolean }[];
+  stored: number;
+  lost: number;
+  gap: number;
+  unusable: number;
+  unknown: number;
+  clock_offset_ms: number;
+}
+
+export interface Session {
+  user: string;
+  roles: string[];
+}
+
+/** One effect on the live stream. */
+export type Effect =
+  | ({ kind: "alarm" } & AlarmChange)
+  | { kind: "warning" | "hazard" | "link" | "alarm_refused" | "hazard_refused" | "configured" | "config_refused" };
+
+/** The beat of the live stream, once a second. */
+export interface Heartbeat {
+  now_ms: number;
+  number: number;
+  /** The centre's disk is full: nothing can be committed, so nothing that happens now is kept. */
+  no_room: boolean;
+}
+
+/** What went wrong, in the centre's words (RFC 9457). Status 0: the centre did not answer. */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    /** Names the kind of problem; stable, and what the console has its own words for. */
+    readonly type: string,
+    readonly title: string,
+    readonly detail: string,
+  ) {
+    super(detail || title);
+  }
+}
+
+/** A call that takes longer has failed: an operator must not wait on a dead connection. */
+const CALL_TIMEOUT_MS = 10_000;
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let answer: Response;
+  try {
+    answer = await fetch(`/api/v1${path}`, {
+      method,
+      headers: method === "GET" ? {} : { "content-type": "application/json", "x-davy-csrf": "1" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+    });
+  } catch (fault) {
+    throw new Problem(0, "no_answer", "no answer", String(fault));
+  }
+  const text = await answer.text();
+  let json: unknown = null;
+  try {
+    json = text === "" ? null : JSON.parse(text);
+  } catch {
+    if (answer.ok) throw new Problem(answer.status, "not_json", "not json", text.slice(0, 200));
+  }
+  if (!answer.ok) {
+    const told = (json ?? {}) as { type?: string; title?: string; detail?: string };
+    throw new Problem(answer.status, told.type ?? "", told.title ?? answer.statusText, told.detail ?? "");
+  }
+  return json as T;
+}
+
+const name = encodeURIComponent;
+
+function query(parts: Record<string, string | number | undefined>): string {
+  const pairs = Object.entries(parts).filter(([, value]) => value !== undefined && value !== "");
+  if (pairs.length === 0) return "";
+  return `?${pairs.map(([key, value]) => `${key}=${name(String(value))}`).join("&")}`;
+}
+
+export const api = {
+  session: () => call<Session>("GET", "/session"),
+  signIn: (user: string) => call<Session>("POST", "/session", { user }),
+  signOut: () => call<null>("DELETE", "/session"),
+  site: () => call<Site>("GET", "/site"),
+  sources: () => call<Source[]>("GET", "/sources"),
+  alarms: (limit: number) =>
+    call<{ number: number; total: number; alarms: Alarm[] }>("GET", `/alarms${query({ limit })}`),
+  alarm: (occurrence: number) => call<AlarmDetail>("GET", `/alarms/${occurrence}`),
+  acknowledge: (occurrence: number, comment?: string) =>
+    call<{ number: number }>("POST", `/alarms/${occurrence}/acknowledge`, { comment }),
+  reset: (occurrence: number, comment?: string) =>
+    call<{ number: number }>("POST", `/alarms/${occurrence}/reset`, { comment }),
+  points: (source?: string) => call<Point[]>("GET", `/points${query({ source })}`),
+  point: (tag: string) => call<Point>("GET", `/points/${name(tag)}`),
+  trend: (tag: string, from_ms: number, to_ms: number, buckets: number) =>
+    call<Trend>("GET", `/points/${name(tag)}/trend${query({ from_ms, to_ms, buckets })}`),
+  hazards: (filter: { state?: string; source?: string }) =>
+    call<Hazard[]>("GET", `/hazards${query(filter)}`),
+  hazard: (id: string) => call<HazardEntry>("GET", `/hazards/${name(id)}`),
+  hazardEvent: (id: string, event: string, body: Record<string, unknown>) =>
+    call<{ number: number }>("POST", `/hazards/${name(id)}/${name(event)}`, body),
+  gateways: () => call<Gateway[]>("GET", "/gateways"),
+};
