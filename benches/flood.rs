@@ -1,0 +1,121 @@
+//! `flood_50k`: 50,000 alarms in one second: committed, chained and on the live stream.
+//!
+//! 25,000 points of 250 sources rise over their H and HH limits at once, in 250 messages of ten
+//! gateways (rumqttc, QoS 1, in this process). The clock runs from the first message handed to the
+//! broker until a client of the live stream (HTTP, server-sent events) has read the last of 50,000
+//! raised alarms; nothing is told there before it is committed. Each HH is an entry of the ledger
+//! as well, which follows in the same transactions.
+//!
+//! Budget (design.md 7): 1 s. The figure is the median of three rounds, each with a new folder.
+
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a bench reads a clock and prints its figures"
+)]
+
+mod site;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use davy::clock::Clock;
+use davy_core::config::{Config, check};
+use davy_core::reading::Timestamp;
+use site::{Script, Shape};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+const SHAPE: Shape = Shape {
+    gateways: 10,
+    units: 25,
+    points: 100,
+    period: "1s",
+};
+const ALARMS: usize = 50_000;
+const ROUNDS: usize = 3;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut times: Vec<Duration> = (0..ROUNDS).map(|_| runtime.block_on(round())).collect();
+    times.sort_unstable();
+    let median = times[ROUNDS / 2].as_secs_f64();
+    println!("flood_50k: {median:.2} s (goal <= 1)");
+}
+
+async fn round() -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let files = SHAPE.files();
+    let config = Arc::new(check(&files).unwrap());
+    let serving = site::serve(folder.path(), files, &config).await;
+    send(&config, serving.mqtt.1, 1, site::ORDINARY).await;
+    let url = format!("http://{}/api/v1/live", serving.http);
+    let (listening, is_listening) = tokio::sync::oneshot::channel();
+    let listener = tokio::spawn(listen(url, listening));
+    is_listening.await.unwrap();
+    let health = serving.centre.health();
+    let groups = health.groups.load(Relaxed);
+    let begin = send(&config, serving.mqtt.1, 2, site::TOO_HIGH).await;
+    let committed = begin.elapsed();
+    let (end, bytes) = listener.await.unwrap();
+    let (groups, took) = (health.groups.load(Relaxed) - groups, end - begin);
+    println!(
+        "committed and told to the gateways after {:.2} s, on the live stream after {:.2} s \
+         ({} MiB), in {groups} groups",
+        committed.as_secs_f64(),
+        took.as_secs_f64(),
+        bytes >> 20,
+    );
+    serving.stop().await;
+    took
+}
+
+/// One message of each unit; when the first was handed over. Returns when all are committed.
+async fn send(config: &Arc<Config>, port: u16, run: u64, value: f64) -> Instant {
+    let now = Clock::new(Timestamp(0)).now();
+    let (ready, mut is_ready) = mpsc::channel(SHAPE.gateways);
+    let (go, is_go) = watch::channel(false);
+    let mut players = JoinSet::new();
+    for gateway in 0..SHAPE.gateways {
+        let script = Script::new(config, gateway, (run, 1), now, value);
+        players.spawn(script.play(port, ready.clone(), is_go.clone()));
+    }
+    for _ in 0..SHAPE.gateways {
+        is_ready.recv().await.unwrap();
+    }
+    let begin = Instant::now();
+    go.send(true).unwrap();
+    while let Some(player) = players.join_next().await {
+        player.unwrap();
+    }
+    begin
+}
+
+/// Reads the live stream until every alarm has been raised; when that was, and how many bytes.
+async fn listen(url: String, listening: tokio::sync::oneshot::Sender<()>) -> (Instant, usize) {
+    let mut stream = reqwest::get(url).await.unwrap();
+    listening.send(()).unwrap();
+    let (mut rest, mut raised, mut bytes) = (Vec::new(), 0, 0);
+    while raised < ALARMS {
+        let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
+        bytes += chunk.len();
+        rest.extend_from_slice(&chunk);
+        let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+            continue;
+        };
+        let lines = std::str::from_utf8(&rest[..end]).unwrap();
+        raised += lines
+            .matches(r#"h","from":"normal","to":"unacked""#)
+            .count();
+        rest.drain(..=end);
+    }
+    assert_eq!(raised, ALARMS);
+    (Instant::now(), bytes)
+}

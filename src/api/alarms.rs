@@ -1,0 +1,336 @@
+//! The alarm list: what is active or unanswered, one occurrence in full, acknowledge and reset.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use davy_core::alarm::{
+    AlarmChange, AlarmView, Axes, Command, Condition, Limit, State as AlarmState,
+};
+use davy_core::reading::{Lane, Quality, Timestamp};
+use davy_core::watch::{Effect, Input, Watch};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::problem::answered;
+use super::site::Words;
+use super::{Api, Problem, ROWS_MAX, Shared, read};
+use crate::journal::{JournalError, Reader};
+
+/// Entries that are looked through for the history of one occurrence.
+const HISTORY_ENTRIES_MAX: usize = 5_000;
+
+/// One row of the list.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the interface")]
+pub(super) struct Alarm {
+    occurrence: u64,
+    alarm: String,
+    tag: Option<String>,
+    subject: Words,
+    source: Option<String>,
+    setpoint: &'static str,
+    priority: u8,
+    #[schema(value_type = String)]
+    state: AlarmState,
+    #[schema(value_type = Object)]
+    axes: Axes,
+    #[schema(value_type = String)]
+    lane: Lane,
+    unknown: bool,
+    would_be_in_alarm: bool,
+    raised_at_ms: i64,
+    changed_at_ms: i64,
+    value: Option<f64>,
+    limit: Option<f64>,
+    unit: Option<String>,
+    #[schema(value_type = Object)]
+    quality: Quality,
+    sounds: bool,
+    acknowledged_by: Option<String>,
+}
+
+/// The list, and the journal's number at which it was true.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the interface")]
+pub(super) struct Alarms {
+    number: u64,
+    total: usize,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(super) struct ListQuery {
+    /// At most so many; the unanswered and the highest priority first.
+    limit: Option<usize>,
+}
+
+/// What is active, unanswered, latched or hidden.
+#[utoipa::path(get, path = "/api/v1/alarms", params(ListQuery), responses((status = 200, body = Alarms)))]
+pub(super) async fn list(
+    State(shared): Api,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Alarms>, Problem> {
+    let limit = query.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
+    let alarms = shared.centre.ask(move |watch| {
+        let mut views: Vec<AlarmView<'_>> = watch.engine().alarms().collect();
+        views.sort_by_key(|view| {
+            let newest_first = std::cmp::Reverse((view.raised_at, view.occurrence));
+            (view.axes.acknowledged, view.priority, newest_first)
+        });
+        Alarms {
+            number: watch.number(),
+            total: views.len(),
+            alarms: (views.iter().take(limit))
+                .map(|view| row(watch, view))
+                .collect(),
+        }
+    });
+    Ok(Json(alarms.await?))
+}
+
+fn row(watch: &Watch, view: &AlarmView<'_>) -> Alarm {
+    let config = watch.config();
+    let definition = &config.alarms[view.alarm];
+    let point = view.point.map(|point| &config.points[point.index()]);
+    let (_, subject) = watch.subject(definition);
+    let limit = limit_of(definition.condition);
+    Alarm {
+        occurrence: view.occurrence,
+        alarm: view.name.to_owned(),
+        tag: point.map(|point| point.tag.clone()),
+        subject: (&subject).into(),
+        source: watch.sources_of(view.alarm).next().map(str::to_owned),
+        setpoint: word_of(definition.condition),
+        priority: view.priority.into(),
+        state: view.state,
+        axes: view.axes,
+        lane: view.lane,
+        unknown: view.unknown,
+        would_be_in_alarm: view.would_be_in_alarm,
+        raised_at_ms: view.raised_at.0,
+        changed_at_ms: view.changed_at.0,
+        value: view.value,
+        limit: limit.map(|limit| limit.limit),
+        unit: point.map(|point| point.unit.clone()),
+        quality: view.quality,
+        sounds: view.sounds,
+        acknowledged_by: None,
+    }
+}
+
+fn limit_of(condition: Condition) -> Option<Limit> {
+    match condition {
+        Condition::Limit(limit) => Some(limit),
+        Condition::System(_) => None,
+    }
+}
+
+fn word_of(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Limit(limit) => limit.setpoint.word(),
+        Condition::System(system) => system.word(),
+    }
+}
+
+/// One occurrence with its guidance and everything that happened to it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AlarmDetail {
+    #[serde(flatten)]
+    row: Alarm,
+    guidance: Guidance,
+    figure_source: String,
+    on_delay_s: f64,
+    off_delay_s: f64,
+    latch: bool,
+    reset: Option<f64>,
+    #[schema(value_type = Vec<Object>)]
+    history: Vec<Happened>,
+}
+
+/// A change, and when it was judged. A person's answer has no other time: the change's own times
+/// are those of the process.
+#[derive(Serialize)]
+pub(super) struct Happened {
+    /// By the centre's clock.
+    at_ms: i64,
+    #[serde(flatten)]
+    change: AlarmChange,
+}
+
+/// What an operator is told.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Guidance {
+    cause: Words,
+    consequence: Words,
+    action: Words,
+    time_to_respond_s: u64,
+}
+
+/// One occurrence in the list.
+#[utoipa::path(get, path = "/api/v1/alarms/{occurrence}", responses((status = 200, body = AlarmDetail), (status = 404, body = Problem)))]
+pub(super) async fn one(
+    State(shared): Api,
+    Path(occurrence): Path<u64>,
+) -> Result<Json<AlarmDetail>, Problem> {
+    let found = shared.centre.ask(move |watch| {
+        let view = watch.engine().occurrence(occurrence)?;
+        Some(detail(watch, &view))
+    });
+    let mut found = found.await?.ok_or_else(|| {
+        Problem::not_found(format!("no occurrence {occurrence} in the alarm list"))
+    })?;
+    found.history = history(&shared, occurrence, found.row.raised_at_ms).await?;
+    found.row.acknowledged_by = found.history.iter().rev().find_map(|change| {
+        use davy_core::alarm::Cause;
+        match &change.change.cause {
+            Cause::Acknowledged { by, .. } => Some(by.clone()),
+            _ => None,
+        }
+    });
+    Ok(Json(found))
+}
+
+fn detail(watch: &Watch, view: &AlarmView<'_>) -> AlarmDetail {
+    let definition = &watch.config().alarms[view.alarm];
+    let guidance = &definition.guidance;
+    AlarmDetail {
+        row: row(watch, view),
+        guidance: Guidance {
+            cause: (&guidance.cause).into(),
+            consequence: (&guidance.consequence).into(),
+            action: (&guidance.action).into(),
+            time_to_respond_s: guidance.time_to_respond.as_secs(),
+        },
+        figure_source: definition.figure_source.clone(),
+        on_delay_s: definition.on_delay.as_secs_f64(),
+        off_delay_s: definition.off_delay.as_secs_f64(),
+        latch: definition.latch,
+        reset: limit_of(definition.condition).map(|limit| limit.reset),
+        history: Vec::new(),
+    }
+}
+
+/// Every change of one occurrence, oldest first, out of the journal.
+pub(super) async fn history(
+    shared: &Shared,
+    occurrence: u64,
+    raised_at_ms: i64,
+) -> Result<Vec<Happened>, Problem> {
+    // Gateways' clocks differ from the centre's, and on-delays come before the raise.
+    let from = Timestamp(raised_at_ms.saturating_sub(60_000));
+    read(shared, move |reader| {
+        let mut after = number_before(reader, from)?;
+        let (mut found, mut looked) = (Vec::new(), 0);
+        while looked < HISTORY_ENTRIES_MAX {
+            let read = reader.read_effects(after, 8 << 20, 1_000)?;
+            if read.entries.is_empty() {
+                break;
+            }
+            looked += read.entries.len();
+            after = read.through;
+            for entry in &read.entries {
+                let changes = changes_of(&entry.effects, occurrence);
+                found.extend(changes.into_iter().map(|change| Happened {
+                    at_ms: entry.now.0,
+                    change,
+                }));
+            }
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// The changes of one occurrence among an entry's effects.
+fn changes_of(effects: &[u8], occurrence: u64) -> Vec<AlarmChange> {
+    let effects: Vec<Value> = serde_json::from_slice(effects).unwrap_or_default();
+    let alarms = effects.into_iter().filter(|effect| {
+        effect["kind"] == "alarm" && effect["occurrence"].as_u64() == Some(occurrence)
+    });
+    alarms
+        .filter_map(|effect| match serde_json::from_value(effect) {
+            Ok(Effect::Alarm(change)) => Some(change),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The last entry that was judged before `at`.
+fn number_before(reader: &Reader, at: Timestamp) -> Result<u64, JournalError> {
+    let (mut low, mut high) = (0, reader.latest()?);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let entry = reader.read_on(middle - 1, 1, 1)?;
+        if entry.first().is_none_or(|entry| entry.now < at) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Ok(low)
+}
+
+/// Why, in words.
+#[derive(Default, Deserialize, ToSchema)]
+pub(super) struct Comment {
+    comment: Option<String>,
+}
+
+/// The number of the command's entry in the journal.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Done {
+    pub(super) number: u64,
+}
+
+/// The operator has seen this occurrence and answers for it.
+#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/acknowledge", request_body = Comment, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+pub(super) async fn acknowledge(
+    State(shared): Api,
+    Path(occurrence): Path<u64>,
+    headers: HeaderMap,
+    Json(body): Json<Comment>,
+) -> Result<Json<Done>, Problem> {
+    let by = shared.sessions.user(&headers);
+    let by = by.ok_or_else(Problem::not_signed_in)?;
+    let comment = body.comment;
+    command(
+        &shared,
+        Command::Acknowledge {
+            occurrence,
+            by,
+            comment,
+        },
+    )
+    .await
+}
+
+/// The operator releases a latched alarm that has returned and was acknowledged.
+#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/reset", request_body = Comment, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+pub(super) async fn reset(
+    State(shared): Api,
+    Path(occurrence): Path<u64>,
+    headers: HeaderMap,
+    Json(body): Json<Comment>,
+) -> Result<Json<Done>, Problem> {
+    let by = shared.sessions.user(&headers);
+    let by = by.ok_or_else(Problem::not_signed_in)?;
+    let comment = body.comment;
+    command(
+        &shared,
+        Command::Reset {
+            occurrence,
+            by,
+            comment,
+        },
+    )
+    .await
+}
+
+async fn command(shared: &Arc<Shared>, command: Command) -> Result<Json<Done>, Problem> {
+    let answer = shared.centre.command(Input::Alarm(command)).await?;
+    let number = answered(answer)?;
+    Ok(Json(Done { number }))
+}

@@ -1,0 +1,126 @@
+//! For machines: `/healthz` (the process lives and its loop turns), `/readyz` (it takes messages
+//! and keeps them), `/metrics` (Prometheus).
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use davy_core::watch::Watch;
+use serde_json::json;
+
+use super::{Api, Shared};
+
+/// A loop that has not turned for so long hangs. It turns once a second when nothing comes.
+const SILENT_MAX_MS: i64 = 10_000;
+
+/// Whether the loop turns.
+pub(super) async fn healthz(State(shared): Api) -> Response {
+    let health = shared.centre.health();
+    let ended = health.ended.load(Ordering::Acquire);
+    let silent_ms = shared.centre.now().0 - health.alive_at_ms.load(Ordering::Acquire);
+    let no_room = health.no_room.load(Ordering::Acquire);
+    // A loop that waits for room on the disk lives: a restart would not help it.
+    let alive = !ended && (no_room || silent_ms <= SILENT_MAX_MS);
+    let body = json!({ "alive": alive, "ended": ended, "loop_silent_ms": silent_ms });
+    (status(alive), Json(body)).into_response()
+}
+
+/// Whether messages are taken and kept.
+pub(super) async fn readyz(State(shared): Api) -> Response {
+    let health = shared.centre.health();
+    let checks = json!({
+        "loop": !health.ended.load(Ordering::Acquire),
+        "disk": !health.no_room.load(Ordering::Acquire),
+        "broker": shared.ingest.connected.load(Ordering::Acquire),
+    });
+    let ready = checks
+        .as_object()
+        .is_some_and(|checks| checks.values().all(|ok| ok == true));
+    (
+        status(ready),
+        Json(json!({ "ready": ready, "checks": checks })),
+    )
+        .into_response()
+}
+
+fn status(ok: bool) -> StatusCode {
+    if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+/// Counters in the text form of Prometheus.
+pub(super) async fn metrics(State(shared): Api) -> Response {
+    let mut text = Exposition::default();
+    of_the_shell(&shared, &mut text);
+    // While the disk is full the loop answers nothing; what the shell knows is told all the same.
+    let mut full = shared.centre.full();
+    tokio::select! {
+        biased;
+        Ok(_) = full.wait_for(|full| *full) => {}
+        Ok(decided) = shared.centre.ask(of_the_core) => text.0 += &decided.0,
+        else => {}
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, text.0).into_response()
+}
+
+/// Lines of `davy_<name><labels> <value>`.
+#[derive(Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn line(&mut self, name: &str, labels: &str, value: impl Into<u64>) {
+        // A string takes all that is written to it.
+        writeln!(self.0, "davy_{name}{labels} {}", value.into()).unwrap_or_default();
+    }
+}
+
+fn of_the_shell(shared: &Shared, text: &mut Exposition) {
+    let health = shared.centre.health();
+    let ingest = &shared.ingest;
+    let relaxed = Ordering::Relaxed;
+    text.line("journal_entries_total", "", health.number.load(relaxed));
+    text.line("groups_total", "", health.groups.load(relaxed));
+    text.line("messages_total", "", health.messages.load(relaxed));
+    text.line("foreign_messages_total", "", health.foreign.load(relaxed));
+    text.line("duplicates_total", "", health.duplicates.load(relaxed));
+    let dropped = health.outbound_dropped.load(relaxed);
+    text.line("outbound_dropped_total", "", dropped);
+    text.line("disk_full", "", health.no_room.load(relaxed));
+    text.line("broker_connected", "", ingest.connected.load(relaxed));
+    let reconnects = ingest.reconnects.load(relaxed);
+    text.line("broker_reconnects_total", "", reconnects);
+    text.line("bad_bundles_total", "", ingest.bad_bundles.load(relaxed));
+    for sink in shared.sinks.status() {
+        let labels = format!("{{sink=\"{}\"}}", sink.name);
+        text.line("sink_cursor", &labels, sink.cursor);
+        text.line("sink_lag_entries", &labels, sink.lag);
+    }
+}
+
+fn of_the_core(watch: &Watch) -> Exposition {
+    let mut text = Exposition::default();
+    let engine = watch.engine().counters();
+    text.line("alarms", "", watch.engine().alarms().count() as u64);
+    text.line("readings_out_of_order_total", "", engine.out_of_order);
+    text.line("readings_from_future_total", "", engine.from_future);
+    text.line("clock_steps_back_total", "", engine.backwards_steps);
+    for gateway in &watch.config().gateways {
+        let Some(link) = watch.links().get(&gateway.id) else {
+            continue;
+        };
+        let labels = format!("{{gateway=\"{}\"}}", gateway.id);
+        text.line("gateway_online", &labels, link.online);
+        text.line("gateway_missing_total", &labels, link.missing);
+        text.line("gateway_lost_total", &labels, link.lost);
+        text.line("gateway_unusable_total", &labels, link.unusable);
+        text.line("gateway_unknown_metrics_total", &labels, link.unknown);
+    }
+    text
+}

@@ -1,0 +1,216 @@
+//! Points: what they are, their latest value, and their trend.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use davy_core::alarm::{Condition, Subject};
+use davy_core::reading::{PointId, Quality, Timestamp};
+use davy_core::watch::Watch;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::site::Words;
+use super::{Api, Problem};
+
+/// Buckets of a trend, unless fewer are asked for.
+const BUCKETS_MAX: usize = 2_000;
+
+/// A point with its latest live value and its limits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Point {
+    tag: String,
+    name: Words,
+    kind: String,
+    position: Option<String>,
+    unit: String,
+    low: f64,
+    high: f64,
+    source: Option<String>,
+    gateway: String,
+    device: String,
+    value: Option<f64>,
+    #[schema(value_type = Object)]
+    quality: Quality,
+    sampled_at_ms: Option<i64>,
+    limits: Vec<PointLimit>,
+}
+
+/// A limit of a point.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PointLimit {
+    alarm: String,
+    setpoint: &'static str,
+    limit: f64,
+    reset: f64,
+    priority: u8,
+    figure_source: String,
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(super) struct ListQuery {
+    /// Of this source only.
+    source: Option<String>,
+}
+
+/// Points, of one source or of all.
+#[utoipa::path(get, path = "/api/v1/points", params(ListQuery), responses((status = 200, body = Vec<Point>)))]
+pub(super) async fn list(
+    State(shared): Api,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<Point>>, Problem> {
+    let points = shared.centre.ask(move |watch| {
+        let wanted = query.source.as_deref();
+        let points = &watch.config().points;
+        let limits = limits_by_point(watch);
+        (0..)
+            .map(PointId)
+            .zip(points)
+            .zip(limits)
+            .filter(|((_, point), _)| wanted.is_none() || point.source.as_deref() == wanted)
+            .map(|((id, _), limits)| shown(watch, id, limits))
+            .collect()
+    });
+    Ok(Json(points.await?))
+}
+
+/// One point.
+#[utoipa::path(get, path = "/api/v1/points/{tag}", responses((status = 200, body = Point), (status = 404, body = Problem)))]
+pub(super) async fn one(
+    State(shared): Api,
+    Path(tag): Path<String>,
+) -> Result<Json<Point>, Problem> {
+    let wanted = tag.clone();
+    let found = shared.centre.ask(move |watch| {
+        let id = watch.directory().find(&wanted)?;
+        let limits = limits_by_point(watch).swap_remove(id.index());
+        Some(shown(watch, id, limits))
+    });
+    let found = found.await?;
+    found.map(Json).ok_or_else(|| no_point(&tag))
+}
+
+pub(super) fn no_point(tag: &str) -> Problem {
+    Problem::not_found(format!("no point `{tag}` in the configuration"))
+}
+
+/// The limits of each point, in the order of the configuration.
+fn limits_by_point(watch: &Watch) -> Vec<Vec<PointLimit>> {
+    let config = watch.config();
+    let mut limits: Vec<Vec<PointLimit>> = config.points.iter().map(|_| Vec::new()).collect();
+    for alarm in &config.alarms {
+        if let (Subject::Point(point), Condition::Limit(limit)) = (&alarm.subject, alarm.condition)
+        {
+            limits[point.index()].push(PointLimit {
+                alarm: alarm.name.clone(),
+                setpoint: limit.setpoint.word(),
+                limit: limit.limit,
+                reset: limit.reset,
+                priority: alarm.priority.into(),
+                figure_source: alarm.figure_source.clone(),
+            });
+        }
+    }
+    limits
+}
+
+fn shown(watch: &Watch, id: PointId, limits: Vec<PointLimit>) -> Point {
+    let point = &watch.config().points[id.index()];
+    let last = watch.engine().last(id);
+    let value = last.map(|reading| reading.value);
+    Point {
+        tag: point.tag.clone(),
+        name: (&point.name).into(),
+        kind: point.kind.clone(),
+        position: point.position.clone(),
+        unit: point.unit.clone(),
+        low: point.range.low,
+        high: point.range.high,
+        source: point.source.clone(),
+        gateway: point.gateway.clone(),
+        device: point.device.clone(),
+        value: value.filter(|value| value.is_finite()),
+        quality: watch.engine().quality(id),
+        sampled_at_ms: last.map(|reading| reading.sampled_at.0),
+        limits,
+    }
+}
+
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(super) struct TrendQuery {
+    /// From this moment, in ms; an hour ago unless said otherwise.
+    from_ms: Option<i64>,
+    /// Up to but without this moment, in ms; now unless said otherwise.
+    to_ms: Option<i64>,
+    /// In so many buckets; 600 unless said otherwise.
+    buckets: Option<usize>,
+}
+
+/// The course of a point.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Trend {
+    tag: String,
+    unit: String,
+    buckets: Vec<Bucket>,
+    /// Stretches that could not be read; their buckets lack what was in them.
+    damaged: Vec<String>,
+}
+
+/// What was measured in one stretch of time. A count of 0 is a gap.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Bucket {
+    at_ms: i64,
+    min: Option<f64>,
+    max: Option<f64>,
+    mean: Option<f64>,
+    count: u64,
+    bad: u64,
+}
+
+/// The course of a point in buckets; gaps are gaps.
+#[utoipa::path(get, path = "/api/v1/points/{tag}/trend", params(TrendQuery), responses((status = 200, body = Trend), (status = 404, body = Problem)))]
+pub(super) async fn trend(
+    State(shared): Api,
+    Path(tag): Path<String>,
+    Query(query): Query<TrendQuery>,
+) -> Result<Json<Trend>, Problem> {
+    let to = query.to_ms.unwrap_or_else(|| shared.centre.now().0);
+    let from = query.from_ms.unwrap_or(to.saturating_sub(3_600_000));
+    let buckets = query.buckets.unwrap_or(600);
+    if from >= to || buckets == 0 || buckets > BUCKETS_MAX {
+        return Err(Problem::bad_request(format!(
+            "from_ms {from}, to_ms {to}, buckets {buckets}; \
+             allowed: from_ms before to_ms, 1 to {BUCKETS_MAX} buckets"
+        )));
+    }
+    let wanted = tag.clone();
+    let unit = shared.centre.ask(move |watch| {
+        let id = watch.directory().find(&wanted)?;
+        Some(watch.config().points[id.index()].unit.clone())
+    });
+    let unit = unit.await?.ok_or_else(|| no_point(&tag))?;
+    let series = shared.sinks.series();
+    let asked = tag.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        series.buckets(&asked, Timestamp(from), Timestamp(to), buckets)
+    });
+    let found = match found.await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(Problem::internal("reading the series", &error)),
+        Err(error) => return Err(Problem::internal("reading the series", &error)),
+    };
+    let shown = |value: f64| value.is_finite().then_some(value);
+    Ok(Json(Trend {
+        tag,
+        unit,
+        buckets: (found.items.iter())
+            .map(|bucket| Bucket {
+                at_ms: bucket.at.0,
+                min: shown(bucket.min),
+                max: shown(bucket.max),
+                mean: shown(bucket.mean),
+                count: bucket.count,
+                bad: bucket.bad,
+            })
+            .collect(),
+        damaged: found.damaged.iter().map(ToString::to_string).collect(),
+    }))
+}

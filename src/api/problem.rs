@@ -1,0 +1,209 @@
+//! What a refused or failed request answers: problem details (RFC 9457), never a stack trace.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use davy_core::alarm::Refusal;
+use davy_core::hazard::Refused;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::centre::{Answer, Ended};
+
+/// Bytes of a refusal of the framework that are handed on.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// A problem, as the client sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem; stable.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The same in words.
+    pub title: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// What, which, found, allowed.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem of `status`.
+    pub fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+        }
+    }
+
+    /// Nothing of that name.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "not found", detail)
+    }
+
+    /// The request cannot be read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            "the request cannot be used",
+            detail,
+        )
+    }
+
+    /// Nobody has signed in.
+    pub fn not_signed_in() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "not_signed_in",
+            "sign in first",
+            "this request needs a session: POST /api/v1/session",
+        )
+    }
+
+    /// The disk is full.
+    pub fn no_room() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_room",
+            "the disk is full: nothing can be committed",
+            "questions and commands are answered once there is room; \
+             a command that was already given is carried out then",
+        )
+    }
+
+    /// Something inside failed; the log has the cause.
+    pub fn internal(deed: &'static str, cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "{deed}");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the centre could not do it",
+            deed,
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, kind, Json(self)).into_response()
+    }
+}
+
+/// Makes problem details of what the framework refuses by itself: paths, queries and bodies that
+/// cannot be read, methods that are not allowed.
+pub(super) async fn worded(response: Response) -> Response {
+    let status = response.status();
+    let plain = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !plain {
+        return response;
+    }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let text = axum::body::to_bytes(response.into_body(), TEXT_BYTES_MAX).await;
+    let text = text.unwrap_or_default();
+    let methods = allow.as_ref().and_then(|allow| allow.to_str().ok());
+    let detail = match (text.is_empty(), methods) {
+        (false, _) => String::from_utf8_lossy(&text).into_owned(),
+        (true, Some(methods)) => format!("allowed: {methods}"),
+        (true, None) => status.to_string(),
+    };
+    let (kind, title) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path has no such method"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large"),
+        StatusCode::NOT_FOUND => ("not_found", "not found"),
+        _ if status.is_client_error() => ("bad_request", "the request cannot be used"),
+        _ => ("internal", "the centre could not do it"),
+    };
+    let mut response = Problem::new(status, kind, title, detail).into_response();
+    if let Some(allow) = allow {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
+}
+
+impl From<Ended> for Problem {
+    fn from(_: Ended) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ended",
+            "the centre is stopping",
+            "its loop has ended; see /readyz",
+        )
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(why: Refusal) -> Self {
+        let (status, kind, detail) = match why {
+            Refusal::UnknownOccurrence => (
+                StatusCode::NOT_FOUND,
+                "unknown_occurrence",
+                "no occurrence of that number is in the list",
+            ),
+            Refusal::AlreadyAcknowledged => (
+                StatusCode::CONFLICT,
+                "already_acknowledged",
+                "this occurrence has been acknowledged already",
+            ),
+            Refusal::StillActive => (
+                StatusCode::CONFLICT,
+                "still_active",
+                "the condition still holds; a reset would hide it",
+            ),
+            Refusal::NotAcknowledged => (
+                StatusCode::CONFLICT,
+                "not_acknowledged",
+                "it must be acknowledged before it can be reset",
+            ),
+            Refusal::NotLatched => (
+                StatusCode::CONFLICT,
+                "not_latched",
+                "it is not latched, so there is nothing to reset",
+            ),
+        };
+        Self::new(status, kind, "the command was refused", detail)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let Refused {
+            guard,
+            satisfied_by,
+        } = refused;
+        Self::new(
+            StatusCode::CONFLICT,
+            "guard",
+            "a guard of the ledger forbids this step",
+            format!("{guard}; satisfied by: {satisfied_by}"),
+        )
+    }
+}
+
+/// The number of a command's entry, or why it was refused.
+pub(super) fn answered(answer: Answer) -> Result<u64, Problem> {
+    match answer {
+        Answer::Done(number) => Ok(number),
+        Answer::RefusedAlarm(why) => Err(why.into()),
+        Answer::RefusedHazard(refused) => Err(refused.into()),
+        Answer::RefusedConfig(faults) => Err(Problem::bad_request(
+            faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )),
+    }
+}

@@ -1,0 +1,111 @@
+//! What the interface says while the disk is full. The rest is in `tests/http.rs`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use davy_core::alarm::Command;
+use davy_core::watch::Input;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::broker::Accounts;
+use crate::serve::{self, Mqtt, Options};
+
+/// Longest wait for one thing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn options(folder: &Path) -> Options {
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    Options {
+        data: folder.to_path_buf(),
+        files: crate::centre::tests::good_files(),
+        mqtt: Mqtt::Embedded {
+            listen: free,
+            accounts: Accounts {
+                group: "works".into(),
+                gateways: BTreeMap::new(),
+                centre: ("centre".into(), "secret".into()),
+            },
+        },
+        host_id: "davy".into(),
+        http: free,
+        influxdb: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_at_every_door() {
+    let folder = TempDir::new().unwrap();
+    let options = options(folder.path());
+    let serving = serve::start(options, |_| ()).await.unwrap();
+    let client = reqwest::Client::new();
+    let get = async |path: &str| {
+        let asked = client.get(format!("http://{}{path}", serving.http)).send();
+        let response = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .unwrap()
+            .unwrap();
+        let status = response.status().as_u16();
+        (status, response.text().await.unwrap())
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(get("/api/v1/alarms").await.0, 200);
+    let health = serving.centre.health();
+    health.test_full.store(true, Ordering::Release);
+    let commanded = serving.centre.clone();
+    let command = tokio::spawn(async move {
+        let (by, comment) = ("Li".into(), None);
+        let occurrence = 99;
+        let command = Command::Acknowledge {
+            occurrence,
+            by,
+            comment,
+        };
+        commanded.command(Input::Alarm(command)).await
+    });
+    let mut full = serving.centre.full();
+    let failed = full.wait_for(|full| *full);
+    drop(
+        tokio::time::timeout(PATIENCE, failed)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    let (status, ready) = get("/readyz").await;
+    assert_eq!(
+        (status, &json(&ready)["checks"]["disk"]),
+        (503, &Value::Bool(false))
+    );
+    let (status, alive) = get("/healthz").await;
+    assert_eq!((status, &json(&alive)["alive"]), (200, &Value::Bool(true)));
+    let (status, metrics) = get("/metrics").await;
+    assert!(
+        status == 200 && metrics.contains("davy_disk_full 1"),
+        "{metrics}"
+    );
+    for path in ["/api/v1/alarms", "/api/v1/site", "/api/v1/points"] {
+        let (status, problem) = get(path).await;
+        assert_eq!(
+            (status, &json(&problem)["type"]),
+            (503, &"no_room".into()),
+            "{path}"
+        );
+    }
+    // The live stream can be opened, and says so.
+    let live = client
+        .get(format!("http://{}/api/v1/live", serving.http))
+        .send();
+    let mut live = tokio::time::timeout(PATIENCE, live).await.unwrap().unwrap();
+    let first = tokio::time::timeout(PATIENCE, live.chunk()).await.unwrap();
+    let first = String::from_utf8(first.unwrap().unwrap().to_vec()).unwrap();
+    assert!(first.contains("\"no_room\":true"), "{first}");
+    health.test_full.store(false, Ordering::Release);
+    let answer = tokio::time::timeout(PATIENCE, command).await.unwrap();
+    assert!(answer.unwrap().is_ok());
+    assert_eq!(get("/api/v1/alarms").await.0, 200);
+    drop(live);
+    serving.stop().await;
+}

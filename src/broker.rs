@@ -1,0 +1,297 @@
+//! The embedded MQTT broker: MQTT 3.1.1 and 5 on one listener.
+//!
+//! The only file that knows which broker it is; any outside broker can take its place by config.
+//!
+//! Invariants: nobody is let in without a name and a password; a gateway publishes under its own
+//! node and reads its own commands only; the broker keeps nothing on disk, since nothing is freed
+//! at a gateway before the centre has committed it.
+
+use std::collections::BTreeMap;
+use std::future::{Future, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
+use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
+use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::protocol::v5::reason_codes::ReasonCode;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+/// Most clients at once: a city's gateways, ten times over.
+const CLIENTS_MAX: usize = 2_500;
+
+/// Largest packet, in bytes. A gateway's messages stay far below it.
+const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Messages waiting for one client.
+const CLIENT_QUEUE_MAX: usize = 10_000;
+
+/// Messages on their way to one client that it has not acknowledged. The broker looks through all
+/// of them at each acknowledgement: at 1,024 that was a tenth of its CPU.
+const INFLIGHT_MAX: u16 = 128;
+
+/// How the client id of a centre begins.
+pub const CENTRE_ID: &str = "davy-";
+
+/// Who may sign in at the broker, and as what.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// The MQTT group of the site.
+    pub group: String,
+    /// Passwords of gateways by id. The id is the user and the Sparkplug edge node.
+    pub gateways: BTreeMap<String, String>,
+    /// User and password of the centre itself.
+    pub centre: (String, String),
+}
+
+/// Why the broker did not start.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// The listener or the configuration was refused.
+    #[error("starting the MQTT broker at {address}: {cause}")]
+    Start {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the broker said.
+        cause: String,
+    },
+}
+
+/// A running broker; it stops when [`Broker::stop`] is called.
+pub struct Broker {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shutdown: BrokerShutdownHandle,
+    task: JoinHandle<()>,
+}
+
+impl Broker {
+    /// Binds `listen` (port 0 takes a free one) and serves until stopped.
+    pub async fn start(listen: SocketAddr, accounts: Accounts) -> Result<Self, BrokerError> {
+        let failed = |cause: String| BrokerError::Start {
+            address: listen,
+            cause,
+        };
+        let mut config = BrokerConfig {
+            bind_addresses: vec![listen],
+            max_clients: CLIENTS_MAX,
+            max_packet_size: PACKET_BYTES_MAX,
+            client_channel_capacity: CLIENT_QUEUE_MAX,
+            max_outbound_inflight: INFLIGHT_MAX,
+            sys_topics_enabled: false,
+            maximum_qos: 1,
+            storage_config: StorageConfig {
+                backend: StorageBackend::Memory,
+                enable_persistence: false,
+                ..StorageConfig::default()
+            },
+            ..BrokerConfig::default()
+        };
+        // Its own list of users is not used: the doorkeeper, who takes its place, lets nobody in
+        // without a name and a password.
+        config.auth_config.allow_anonymous = true;
+        // Its lock-out is by address: gateways behind one address would lock each other out.
+        config.auth_config.rate_limit.enabled = false;
+        let broker = MqttBroker::with_config(config)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let mut broker = broker.with_auth_provider(Arc::new(Doorkeeper { accounts }));
+        let address = broker
+            .local_addr()
+            .ok_or_else(|| failed("no listener was bound".into()))?;
+        let shutdown = broker.shutdown_handle();
+        let task = tokio::spawn(async move {
+            if let Err(error) = broker.run().await {
+                tracing::error!(%error, "the MQTT broker has stopped");
+            }
+        });
+        Ok(Self {
+            address,
+            shutdown,
+            task,
+        })
+    }
+
+    /// Stops it and waits until its connections are closed.
+    pub async fn stop(self) {
+        self.shutdown.shutdown();
+        if let Err(error) = self.task.await {
+            tracing::warn!(%error, "the MQTT broker did not end cleanly");
+        }
+    }
+}
+
+/// Lets in whom the accounts name, and to their own topics only.
+struct Doorkeeper {
+    accounts: Accounts,
+}
+
+impl Doorkeeper {
+    fn knows(&self, user: &str, password: &[u8]) -> bool {
+        let (centre, centre_password) = &self.accounts.centre;
+        let expected = if user == centre {
+            Some(centre_password)
+        } else {
+            self.accounts.gateways.get(user)
+        };
+        expected.is_some_and(|expected| same(expected.as_bytes(), password))
+    }
+
+    /// Whether a user may come under a client id: the broker ends the connection that had it
+    /// before, so nobody takes a gateway's or the centre's.
+    fn may_be(&self, user: &str, client_id: &str) -> bool {
+        let is_gateway = self.accounts.gateways.contains_key(client_id);
+        let is_centre = client_id.starts_with(CENTRE_ID);
+        user == client_id || !is_gateway && (!is_centre || user == self.accounts.centre.0)
+    }
+
+    fn may_publish(&self, user: &str, topic: &str) -> bool {
+        let group = &self.accounts.group;
+        let mut levels = topic.split('/');
+        let (namespace, second) = (levels.next(), levels.next());
+        if namespace != Some("spBv1.0") {
+            return false;
+        }
+        if user == self.accounts.centre.0 {
+            return second == Some("STATE") || topic.contains("/NCMD/") || topic.contains("/DCMD/");
+        }
+        let (kind, node) = (levels.next(), levels.next());
+        let own_kinds = ["NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH"];
+        second == Some(group)
+            && kind.is_some_and(|kind| own_kinds.contains(&kind))
+            && node == Some(user)
+    }
+
+    fn may_subscribe(&self, user: &str, filter: &str) -> bool {
+        if user == self.accounts.centre.0 {
+            return true;
+        }
+        let group = &self.accounts.group;
+        let own = [
+            format!("spBv1.0/{group}/NCMD/{user}"),
+            format!("spBv1.0/{group}/DCMD/{user}/#"),
+        ];
+        own.iter().any(|allowed| allowed == filter)
+            || filter
+                .strip_prefix("spBv1.0/STATE/")
+                .is_some_and(|host| !host.contains('/'))
+    }
+}
+
+/// Compares in a time that does not tell how much of it was right.
+fn same(expected: &[u8], given: &[u8]) -> bool {
+    expected.len() == given.len()
+        && expected
+            .iter()
+            .zip(given)
+            .fold(0, |differs, (a, b)| differs | (a ^ b))
+            == 0
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl AuthProvider for Doorkeeper {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        from: SocketAddr,
+    ) -> Answer<'a, mqtt5::error::Result<AuthResult>> {
+        let user = connect.username.as_deref().unwrap_or_default();
+        let password = connect.password.as_deref().unwrap_or_default();
+        let known =
+            !user.is_empty() && self.knows(user, password) && self.may_be(user, &connect.client_id);
+        if !known {
+            tracing::warn!(user, %from, "refused at the MQTT broker");
+        }
+        Box::pin(ready(Ok(if known {
+            AuthResult::success_with_user(user)
+        } else {
+            AuthResult::fail(ReasonCode::BadUsernameOrPassword)
+        })))
+    }
+
+    fn authorize_publish<'a>(
+        &'a self,
+        _client_id: &str,
+        user: Option<&'a str>,
+        topic: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(ready(
+            user.is_some_and(|user| self.may_publish(user, topic)),
+        ))
+    }
+
+    fn authorize_subscribe<'a>(
+        &'a self,
+        _client_id: &str,
+        user: Option<&'a str>,
+        filter: &'a str,
+    ) -> Answer<'a, bool> {
+        Box::pin(ready(
+            user.is_some_and(|user| self.may_subscribe(user, filter)),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doorkeeper() -> Doorkeeper {
+        Doorkeeper {
+            accounts: Accounts {
+                group: "g".into(),
+                gateways: BTreeMap::from([("a".into(), "pa".into()), ("b".into(), "pb".into())]),
+                centre: ("davy".into(), "pd".into()),
+            },
+        }
+    }
+
+    #[test]
+    fn only_the_right_password_opens() {
+        let door = doorkeeper();
+        assert!(door.knows("a", b"pa") && door.knows("davy", b"pd"));
+        assert!(!door.knows("a", b"pb") && !door.knows("a", b"") && !door.knows("x", b""));
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_another() {
+        let door = doorkeeper();
+        assert!(door.may_be("a", "a") && door.may_be("davy", "davy-host"));
+        assert!(door.may_be("a", "any") && door.may_be("davy", "any"));
+        assert!(!door.may_be("a", "b") && !door.may_be("a", "davy-host"));
+        assert!(!door.may_be("davy", "a"));
+    }
+
+    #[test]
+    fn a_gateway_publishes_under_its_own_node_only() {
+        let door = doorkeeper();
+        for own in ["NBIRTH/a", "DDATA/a/u1", "NDEATH/a"] {
+            assert!(door.may_publish("a", &format!("spBv1.0/g/{own}")));
+        }
+        for foreign in [
+            "spBv1.0/g/DDATA/b/u1",
+            "spBv1.0/h/DDATA/a/u1",
+            "spBv1.0/g/NCMD/a",
+            "spBv1.0/STATE/davy",
+            "other",
+        ] {
+            assert!(!door.may_publish("a", foreign), "{foreign}");
+        }
+        assert!(door.may_publish("davy", "spBv1.0/g/NCMD/a"));
+        assert!(!door.may_publish("davy", "spBv1.0/g/DDATA/a/u1"));
+    }
+
+    #[test]
+    fn a_gateway_reads_its_own_commands_only() {
+        let door = doorkeeper();
+        assert!(door.may_subscribe("a", "spBv1.0/g/NCMD/a"));
+        assert!(door.may_subscribe("a", "spBv1.0/STATE/davy"));
+        for foreign in ["#", "spBv1.0/g/#", "spBv1.0/g/NCMD/b", "spBv1.0/g/NCMD/+"] {
+            assert!(!door.may_subscribe("a", foreign), "{foreign}");
+        }
+    }
+}

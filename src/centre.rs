@@ -1,0 +1,359 @@
+//! The loop: gather, decide, commit, release.
+//!
+//! One thread takes everything that waits (messages, commands, questions), decides it in the pure
+//! core, commits the inputs with all that followed in one transaction, and only then tells anyone.
+//! The group grows with the disk's latency, so throughput looks after itself.
+//!
+//! # Invariants
+//!
+//! - Nothing is told before it is kept: the live stream, answers, "committed" and questions all
+//!   come after the commit of the group that they saw.
+//! - When the disk is full the group is kept and tried again; meanwhile nothing is told, the queue
+//!   fills, and the gateways keep their messages.
+//! - Time never goes back in the journal.
+//!
+//! Limits: [`QUEUE_MAX`] requests wait, a group takes [`GROUP_MAX`] of them or [`GROUP_BYTES_MAX`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use davy_core::alarm::Refusal;
+use davy_core::config::SourceFile;
+use davy_core::hazard::Refused;
+use davy_core::reading::Timestamp;
+use davy_core::sparkplug::RunRanges;
+use davy_core::watch::{Input, Watch};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::entry;
+use crate::journal::{Journal, JournalError, Opened};
+use crate::quarantine::Quarantine;
+
+mod shown;
+mod turn;
+
+use turn::{Group, Loop};
+
+/// Requests that may wait for the loop; whoever sends more waits too.
+pub const QUEUE_MAX: usize = 8_192;
+
+/// Requests of one group.
+pub const GROUP_MAX: usize = 4_096;
+
+/// Payload bytes of one group: what a disk takes in some tens of milliseconds.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Groups that a slow listener of the live stream may fall behind before it must read the journal.
+const LIVE_MAX: usize = 1_024;
+
+/// A snapshot is taken after so many entries.
+const SNAPSHOT_ENTRIES: u64 = 50_000;
+
+/// How long to wait before a failed commit is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A question about what is committed.
+pub type Question = Box<dyn FnOnce(&Watch) + Send>;
+
+/// What the loop is asked.
+pub enum Request {
+    /// A message of MQTT.
+    Message {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// A command: an alarm's, the ledger's, a configuration.
+    Command {
+        /// The input.
+        input: Input,
+        /// Where the answer goes, after the commit.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// A question about what is committed.
+    Ask(Question),
+    /// Finish what waits and end.
+    Stop,
+}
+
+/// The answer to a command, after its commit.
+#[derive(Debug)]
+pub enum Answer {
+    /// Done; the number of its entry.
+    Done(u64),
+    /// Refused, journaled, nothing changed.
+    RefusedAlarm(Refusal),
+    /// Refused by a guard of the ledger, journaled, nothing changed.
+    RefusedHazard(Refused),
+    /// A configuration with faults.
+    RefusedConfig(Vec<davy_core::config::Fault>),
+}
+
+/// A committed entry from which something followed.
+#[derive(Debug)]
+pub struct Told {
+    /// Number of the entry.
+    pub number: u64,
+    /// When it was judged.
+    pub now: Timestamp,
+    /// JSON array of its effects.
+    pub effects: Vec<u8>,
+}
+
+/// What goes out to gateways after a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// What a gateway may free.
+    Committed {
+        /// Which gateway.
+        gateway: String,
+        /// What has been committed of each of its runs.
+        runs: Vec<RunRanges>,
+    },
+    /// A gateway is to send its births.
+    Rebirth {
+        /// Which gateway.
+        gateway: String,
+    },
+}
+
+/// What others may see of the loop without asking it.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Number of the last committed entry.
+    pub number: AtomicU64,
+    /// When the loop last committed or found nothing to do.
+    pub alive_at_ms: AtomicI64,
+    /// The disk refuses commits.
+    pub no_room: AtomicBool,
+    /// The loop has ended, wanted or not.
+    pub ended: AtomicBool,
+    /// The loop is to end, even if it cannot commit.
+    pub stopping: AtomicBool,
+    /// Makes every commit fail as on a full disk.
+    #[cfg(test)]
+    pub(crate) test_full: AtomicBool,
+    /// Makes messages of so many bytes crash the loop.
+    #[cfg(test)]
+    pub(crate) test_crash: AtomicU64,
+    /// Messages taken.
+    pub messages: AtomicU64,
+    /// Messages of no gateway of this site: dropped, not journaled.
+    pub foreign: AtomicU64,
+    /// Messages that had come before.
+    pub duplicates: AtomicU64,
+    /// Groups committed.
+    pub groups: AtomicU64,
+    /// Answers to gateways that found their queue full; the next one says the same and more.
+    pub outbound_dropped: AtomicU64,
+}
+
+/// Why the centre did not start.
+#[derive(Debug, Error)]
+pub enum CentreError {
+    /// The journal.
+    #[error("opening the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// An entry of it.
+    #[error("replaying entry {number} of the journal: {cause}")]
+    Replay {
+        /// Which entry.
+        number: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The configuration has faults.
+    #[error("the configuration has {} faults", .0.len())]
+    Config(Vec<davy_core::config::Fault>),
+    /// The list of messages that crashed the process.
+    #[error("reading the quarantine in `{}`: {cause}", folder.display())]
+    Quarantine {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The thread of the loop.
+    #[error("starting the loop: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The running loop, as others hold it.
+#[derive(Clone)]
+pub struct Centre {
+    requests: mpsc::Sender<Request>,
+    live: broadcast::Sender<Arc<Told>>,
+    committed: watch::Receiver<u64>,
+    full: watch::Receiver<bool>,
+    health: Arc<Health>,
+    clock: Arc<Clock>,
+}
+
+/// The loop has ended: nothing can be asked of it any more.
+#[derive(Debug, Error)]
+#[error("the centre's loop has ended")]
+pub struct Ended;
+
+impl Centre {
+    /// Opens the journal in `folder`, goes on where it ended, brings `files` into force, and
+    /// starts the loop. What goes out to gateways is sent to `outbound`.
+    pub fn start(
+        folder: &Path,
+        files: Vec<SourceFile>,
+        outbound: mpsc::Sender<Outbound>,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), CentreError> {
+        let (journal, opened) = Journal::open(folder)?;
+        let quarantine = Quarantine::open(folder).map_err(|cause| CentreError::Quarantine {
+            folder: folder.to_path_buf(),
+            cause,
+        })?;
+        let watch = resume(&journal, opened)?;
+        let clock = Arc::new(Clock::new(watch.now()));
+        let (requests, waiting) = mpsc::channel(QUEUE_MAX);
+        let (live, _) = broadcast::channel(LIVE_MAX);
+        let (committed, following) = watch::channel(journal.last_number());
+        let (full, fullness) = watch::channel(false);
+        let health = Arc::new(Health::default());
+        let mut run = Loop {
+            snapshot_at: watch.number() + SNAPSHOT_ENTRIES,
+            watch,
+            journal,
+            quarantine,
+            clock: Arc::clone(&clock),
+            live: live.clone(),
+            committed,
+            full,
+            outbound,
+            health: Arc::clone(&health),
+            group: Group::default(),
+        };
+        run.begin(files)?;
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("centre".into())
+            .spawn(move || run.run(&runtime, waiting))
+            .map_err(CentreError::Thread)?;
+        let centre = Self {
+            requests,
+            live,
+            committed: following,
+            full: fullness,
+            health,
+            clock,
+        };
+        Ok((centre, thread))
+    }
+
+    /// Hands a message over; waits while the queue is full.
+    pub async fn message(&self, topic: String, payload: Vec<u8>) -> Result<(), Ended> {
+        let request = Request::Message { topic, payload };
+        self.requests.send(request).await.map_err(|_| Ended)
+    }
+
+    /// Gives a command and waits for its commit.
+    pub async fn command(&self, input: Input) -> Result<Answer, Ended> {
+        let (answer, given) = oneshot::channel();
+        let request = Request::Command { input, answer };
+        self.requests.send(request).await.map_err(|_| Ended)?;
+        given.await.map_err(|_| Ended)
+    }
+
+    /// Asks about what is committed. The question runs on the loop's thread: keep it short.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Watch) -> T + Send + 'static,
+    ) -> Result<T, Ended> {
+        let (answer, given) = oneshot::channel();
+        let ask = Request::Ask(Box::new(move |watch| {
+            // Whoever asked may have gone away.
+            drop(answer.send(question(watch)));
+        }));
+        self.requests.send(ask).await.map_err(|_| Ended)?;
+        given.await.map_err(|_| Ended)
+    }
+
+    /// Follows what is committed from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.live.subscribe()
+    }
+
+    /// The number of the last committed entry, as it grows: what sinks wait for.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
+    /// Whether the disk refuses commits, as it changes. While it does, no question or command is
+    /// answered.
+    pub fn full(&self) -> watch::Receiver<bool> {
+        self.full.clone()
+    }
+
+    /// What can be seen without asking.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// The centre's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Lets the loop finish what waits, and end. What a full disk refuses to take is given up: it
+    /// was told to nobody, and the gateways still have it.
+    pub async fn stop(&self) {
+        self.health.stopping.store(true, Ordering::Release);
+        // An error means that it has ended already.
+        drop(self.requests.send(Request::Stop).await);
+    }
+}
+
+/// The last snapshot, and the journal after it.
+fn resume(journal: &Journal, opened: Opened) -> Result<Watch, CentreError> {
+    let (mut watch, mut number) = match opened.snapshot {
+        Some(snapshot) => match Watch::restore(&snapshot.bytes) {
+            Ok(watch) => (watch, snapshot.number),
+            Err(error) => {
+                tracing::warn!(%error, "replaying the whole journal instead of a snapshot");
+                (Watch::new(), 0)
+            }
+        },
+        None => (Watch::new(), 0),
+    };
+    let reader = journal.reader()?;
+    let mut effects = Vec::new();
+    loop {
+        let entries = reader.read_on(number, GROUP_BYTES_MAX, GROUP_MAX)?;
+        let Some(last) = entries.last() else { break };
+        number = last.number;
+        for stored in &entries {
+            let failed = |cause: String| CentreError::Replay {
+                number: stored.number,
+                cause,
+            };
+            let bytes = stored.input.as_deref().ok_or_else(|| {
+                failed("its bytes were pruned, and no snapshot follows it".into())
+            })?;
+            let input =
+                entry::decode(stored.kind, bytes).map_err(|error| failed(error.to_string()))?;
+            effects.clear();
+            watch.apply(stored.now, &input, &mut effects);
+            if entry::encode_effects(&effects) != stored.effects {
+                tracing::error!(
+                    number = stored.number,
+                    "replay gave other effects than the journal holds; \
+                     this program decides differently from the one that wrote them"
+                );
+            }
+        }
+    }
+    Ok(watch)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

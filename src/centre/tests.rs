@@ -1,0 +1,514 @@
+//! The loop with a real journal, without network: what is told and when, restarts, a full disk.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use davy_core::alarm::Command;
+use davy_core::delivery::{MessageNumber, Stored};
+use davy_core::reading::{Quality, Reading};
+use davy_core::sparkplug::{
+    BirthPoint, DeviceMessage, NodeBirth, NodeMessage, Topic, WireType, build_device_birth,
+    build_node_birth, encode_data, finish,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::journal::{Kind, Reader};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const SITE: &str = include_str!("../../core/src/watch/testdata/site.toml");
+const POINTS: &str = include_str!("../../core/src/watch/testdata/points.csv");
+const STANDARDS: &str = include_str!("../../core/src/config/testdata/good/standards.toml");
+
+/// The error of a commit for which there is no room.
+pub(crate) fn no_room() -> JournalError {
+    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    JournalError::NoRoom {
+        deed: "appending to the journal",
+        source: rusqlite::Error::SqliteFailure(full, None),
+    }
+}
+
+/// Crashes the loop on messages of the length that a test has set.
+pub(crate) fn crash(health: &Health, payload: &[u8]) {
+    let length = health.test_crash.load(Ordering::Acquire);
+    assert!(length != payload.len() as u64, "a message that crashes");
+}
+
+fn files(points: &str) -> Vec<SourceFile> {
+    [
+        ("site.toml", SITE),
+        ("points.csv", points),
+        ("standards.toml", STANDARDS),
+    ]
+    .map(|(name, text)| SourceFile {
+        name: name.into(),
+        text: text.into(),
+    })
+    .into()
+}
+
+/// The site of these tests.
+pub(crate) fn good_files() -> Vec<SourceFile> {
+    files(POINTS)
+}
+
+struct Run {
+    centre: Centre,
+    thread: std::thread::JoinHandle<()>,
+    outbound: mpsc::Receiver<Outbound>,
+}
+
+impl Run {
+    fn start(folder: &Path, points: &str) -> Self {
+        Self::try_start(folder, points).unwrap()
+    }
+
+    fn try_start(folder: &Path, points: &str) -> Result<Self, CentreError> {
+        let (sender, outbound) = mpsc::channel(64);
+        let (centre, thread) = Centre::start(folder, files(points), sender)?;
+        Ok(Self {
+            centre,
+            thread,
+            outbound,
+        })
+    }
+
+    async fn stop(self) {
+        self.centre.stop().await;
+        let thread = self.thread;
+        let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
+        let joined = tokio::time::timeout(PATIENCE, joined).await;
+        assert!(joined.unwrap().unwrap());
+    }
+
+    /// NBIRTH and DBIRTH of gateway `gw`.
+    async fn born(&self) {
+        let config = self.centre.ask(|watch| Arc::clone(watch.config())).await;
+        let config = config.unwrap();
+        let points = config.points.iter().enumerate();
+        let born: Vec<BirthPoint<'_>> = points
+            .filter(|(_, point)| point.gateway == "gw" && point.device == "gas")
+            .map(|(place, point)| BirthPoint {
+                point,
+                alias: place as u64 + 1,
+                reading: None,
+            })
+            .collect();
+        let now = self.centre.now();
+        let stored = [Stored {
+            run: 1,
+            first: 1,
+            last: 0,
+        }];
+        let last = MessageNumber {
+            run: 1,
+            sequence: 0,
+        };
+        let birth = NodeBirth {
+            bd_seq: 1,
+            last,
+            stored: &stored,
+            lost: 0,
+            instance: "one",
+        };
+        let payload = build_node_birth(now, 0, &birth);
+        let (group, node, device) = ("works", "gw", "gas");
+        let message = NodeMessage::Birth;
+        let topic = Topic::Node {
+            group,
+            message,
+            node,
+        };
+        self.say(topic, payload).await;
+        let message = DeviceMessage::Birth;
+        let topic = Topic::Device {
+            group,
+            message,
+            node,
+            device,
+        };
+        self.say(topic, build_device_birth(now, 1, last, &born))
+            .await;
+    }
+
+    async fn say(&self, topic: Topic<'_>, payload: Vec<u8>) {
+        self.centre
+            .message(topic.to_string(), payload)
+            .await
+            .unwrap();
+    }
+
+    /// A value of `TF.a`, the first point.
+    async fn value(&self, sequence: u64, value: f64) {
+        self.send(self.payload(sequence, value)).await;
+    }
+
+    fn payload(&self, sequence: u64, value: f64) -> Vec<u8> {
+        let now = self.centre.now();
+        let point = davy_core::reading::PointId(0);
+        // Each a millisecond later than the one before, however fast they come.
+        let sampled_at = now + Duration::from_millis(sequence);
+        let reading = Reading::new(point, value, Quality::Good, sampled_at);
+        let number = MessageNumber { run: 1, sequence };
+        let mut stored = Vec::new();
+        let rows = [(1, WireType::Float, &reading)];
+        encode_data(&mut stored, now, Some(number), rows);
+        let mut payload = Vec::new();
+        finish(&stored, now, 0, false, &mut payload).unwrap();
+        payload
+    }
+
+    async fn send(&self, payload: Vec<u8>) {
+        let topic = Topic::Device {
+            group: "works",
+            message: DeviceMessage::Data,
+            node: "gw",
+            device: "gas",
+        };
+        self.say(topic, payload).await;
+    }
+
+    async fn names(&self) -> BTreeMap<String, u64> {
+        let alarms = self.centre.ask(|watch| {
+            let alarms = watch.engine().alarms();
+            alarms
+                .map(|view| (view.name.to_owned(), view.occurrence))
+                .collect()
+        });
+        alarms.await.unwrap()
+    }
+
+    /// Waits until a commit has failed.
+    async fn full(&self) {
+        let mut full = self.centre.full();
+        let failed = full.wait_for(|full| *full);
+        drop(
+            tokio::time::timeout(PATIENCE, failed)
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+}
+
+fn acknowledge(occurrence: u64) -> Input {
+    Input::Alarm(Command::Acknowledge {
+        occurrence,
+        by: "Li".into(),
+        comment: None,
+    })
+}
+
+/// What the journal's inputs come to, up to a number.
+fn replayed(folder: &Path, up_to: u64) -> Vec<u8> {
+    let reader = Reader::open(folder).unwrap();
+    let mut watch = Watch::new();
+    for stored in reader.read_on(0, usize::MAX, up_to as usize).unwrap() {
+        let input = entry::decode(stored.kind, &stored.input.unwrap()).unwrap();
+        let mut effects = Vec::new();
+        watch.apply(stored.now, &input, &mut effects);
+        assert_eq!(entry::encode_effects(&effects), stored.effects);
+    }
+    watch.snapshot()
+}
+
+async fn state(centre: &Centre) -> (u64, Vec<u8>) {
+    let state = centre.ask(|watch| (watch.number(), watch.snapshot()));
+    state.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_command_is_answered_after_its_commit() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    let mut follow = run.centre.follow();
+    let answer = run.centre.command(acknowledge(occurrence)).await.unwrap();
+    let Answer::Done(number) = answer else {
+        panic!("{answer:?}")
+    };
+    let kept = Reader::open(folder.path()).unwrap();
+    assert!(kept.latest().unwrap() >= number);
+    let entry = kept.read_on(number - 1, usize::MAX, 1).unwrap();
+    let input = entry::decode(entry[0].kind, entry[0].input.as_ref().unwrap()).unwrap();
+    assert_eq!(input, acknowledge(occurrence));
+    let told = follow.recv().await.unwrap();
+    assert_eq!((told.number, &told.effects), (number, &entry[0].effects));
+    // A refused one is journaled as well.
+    let answer = run.centre.command(acknowledge(occurrence)).await.unwrap();
+    assert!(matches!(
+        answer,
+        Answer::RefusedAlarm(Refusal::AlreadyAcknowledged)
+    ));
+    assert!(kept.latest().unwrap() > number);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let mut run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    for sequence in 1..20 {
+        let value = if sequence % 3 == 0 { 2.5 } else { 0.1 };
+        run.value(sequence, value).await;
+    }
+    let (number, before) = state(&run.centre).await;
+    while let Ok(outbound) = run.outbound.try_recv() {
+        assert!(!matches!(outbound, Outbound::Rebirth { .. }));
+    }
+    // As a kill leaves it: the files as they are, nothing ended in order.
+    let copy = TempDir::new().unwrap();
+    for name in ["journal.sqlite", "journal.sqlite-wal"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let again = Run::start(copy.path(), POINTS);
+    assert_eq!(replayed(copy.path(), number), before);
+    let (number, resumed) = state(&again.centre).await;
+    assert_eq!(replayed(copy.path(), number), resumed);
+    assert_eq!(
+        again.names().await["TF.a.gas2"],
+        run.names().await["TF.a.gas2"]
+    );
+    // What the gateway sends again is known.
+    let entries = again.centre.health().number.load(Ordering::Acquire);
+    again.value(19, 2.5).await;
+    again.centre.ask(|_| ()).await.unwrap();
+    assert_eq!(again.centre.health().duplicates.load(Ordering::Acquire), 1);
+    assert_eq!(
+        again.centre.health().number.load(Ordering::Acquire),
+        entries
+    );
+    again.stop().await;
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_else_is() {
+    let folder = TempDir::new().unwrap();
+    let mut run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 0.1).await;
+    run.centre.ask(|_| ()).await.unwrap();
+    while run.outbound.try_recv().is_ok() {}
+    let health = run.centre.health();
+    let number = health.number.load(Ordering::Acquire);
+    let mut follow = run.centre.follow();
+    health.test_full.store(true, Ordering::Release);
+    run.value(2, 2.5).await;
+    let (asked, commanded) = (run.centre.clone(), run.centre.clone());
+    let mut ask = tokio::spawn(async move { asked.ask(Watch::number).await });
+    let mut command = tokio::spawn(async move { commanded.command(acknowledge(99)).await });
+    run.full().await;
+    assert!(health.no_room.load(Ordering::Acquire));
+    assert!(!health.ended.load(Ordering::Acquire));
+    assert_eq!(health.number.load(Ordering::Acquire), number);
+    assert!(
+        run.outbound.try_recv().is_err(),
+        "no gateway frees anything"
+    );
+    assert!(follow.try_recv().is_err(), "nothing is told");
+    assert!(futures::poll!(&mut ask).is_pending(), "nothing is answered");
+    assert!(futures::poll!(&mut command).is_pending());
+    assert_eq!(
+        Reader::open(folder.path()).unwrap().latest().unwrap(),
+        number
+    );
+    // Room again: it goes on, and nothing is lost or doubled.
+    health.test_full.store(false, Ordering::Release);
+    run.value(3, 2.6).await;
+    let answer = tokio::time::timeout(PATIENCE, command).await.unwrap();
+    assert!(matches!(
+        answer.unwrap().unwrap(),
+        Answer::RefusedAlarm(Refusal::UnknownOccurrence)
+    ));
+    let asked = tokio::time::timeout(PATIENCE, ask).await.unwrap();
+    assert!(asked.unwrap().unwrap() > number);
+    run.centre.ask(|_| ()).await.unwrap();
+    assert!(!health.no_room.load(Ordering::Acquire));
+    assert!(run.names().await.contains_key("TF.a.gas2"));
+    let (number, now) = state(&run.centre).await;
+    assert_eq!(replayed(folder.path(), number), now);
+    let mut freed = None;
+    while let Ok(outbound) = run.outbound.try_recv() {
+        if let Outbound::Committed { runs, .. } = outbound {
+            freed = runs
+                .first()
+                .map(|run| run.ranges.iter().collect::<Vec<_>>());
+        }
+    }
+    assert_eq!(freed.unwrap(), [(1, 3)]);
+    let mut raised = 0;
+    while let Ok(told) = follow.try_recv() {
+        let text = String::from_utf8(told.effects.clone()).unwrap();
+        raised += text.matches("TF.a.gas2\",\"from\":\"normal\"").count();
+    }
+    assert_eq!(raised, 1);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_centre_on_a_full_disk_can_be_stopped() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.centre.ask(|_| ()).await.unwrap();
+    let health = run.centre.health();
+    let number = health.number.load(Ordering::Acquire);
+    health.test_full.store(true, Ordering::Release);
+    run.value(1, 2.5).await;
+    let commanded = run.centre.clone();
+    let command = tokio::spawn(async move { commanded.command(acknowledge(99)).await });
+    run.full().await;
+    run.stop().await;
+    assert!(command.await.unwrap().is_err(), "told to nobody");
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!(reader.latest().unwrap(), number);
+    let again = Run::start(folder.path(), POINTS);
+    assert!(!again.names().await.contains_key("TF.a.gas2"));
+    again.value(1, 2.5).await;
+    assert!(
+        again.names().await.contains_key("TF.a.gas2"),
+        "it comes again"
+    );
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_costs_a_replay_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    run.stop().await;
+    let damage = |text: &str| {
+        let file = crate::journal::file_of(folder.path());
+        let connection = rusqlite::Connection::open(file).unwrap();
+        assert!(
+            connection.execute(text, []).unwrap() > 0,
+            "there is a snapshot"
+        );
+    };
+    for how in [
+        "UPDATE snapshot SET bytes = x'00'",
+        "UPDATE snapshot SET bytes = zeroblob(10), \
+         digest = x'01d448afd928065458cf670b60f5a594d735af0172c8d67f22a81680132681ca'",
+    ] {
+        damage(how);
+        let run = Run::start(folder.path(), POINTS);
+        assert_eq!(run.names().await["TF.a.gas2"], occurrence, "{how}");
+        let (number, now) = state(&run.centre).await;
+        assert_eq!(replayed(folder.path(), number), now);
+        run.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn another_configuration_is_an_entry_and_keeps_the_alarms() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    run.stop().await;
+    let more = format!(
+        "{POINTS}TF.e,戊,E,cl2,,mg/m3,0,10,TF,gw,far,1s,input_registers,4,f32,ABCD,none,,\n"
+    );
+    let run = Run::start(folder.path(), &more);
+    assert_eq!(run.names().await["TF.a.gas2"], occurrence);
+    let points = run.centre.ask(|watch| watch.config().points.len()).await;
+    assert_eq!(points.unwrap(), 5);
+    run.stop().await;
+    let reader = Reader::open(folder.path()).unwrap();
+    let configs = reader.read_on(0, usize::MAX, 1_000).unwrap();
+    let configs = configs.iter().filter(|entry| entry.kind == Kind::Config);
+    assert_eq!(configs.count(), 2, "the same one again is none");
+    // One with faults starts nothing and leaves no trace.
+    let latest = reader.latest().unwrap();
+    let refused = Run::try_start(folder.path(), "nothing");
+    assert!(matches!(refused, Err(CentreError::Config(faults)) if !faults.is_empty()));
+    assert_eq!(reader.latest().unwrap(), latest);
+}
+
+#[tokio::test]
+async fn one_centre_writes_a_folder() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    let second = Run::try_start(folder.path(), POINTS);
+    let Err(CentreError::Journal(JournalError::InUse { folder: named, .. })) = second else {
+        panic!("a second centre has started")
+    };
+    assert_eq!(named, PathBuf::from(folder.path()));
+    run.stop().await;
+    Run::start(folder.path(), POINTS).stop().await;
+}
+
+#[tokio::test]
+async fn a_loop_that_breaks_says_that_it_has_ended() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    let mut committed = run.centre.committed();
+    let broken = run
+        .centre
+        .ask(|_| -> u64 { panic!("a question that breaks") });
+    assert!(broken.await.is_err());
+    assert!(run.thread.join().is_err());
+    assert!(run.centre.health().ended.load(Ordering::Acquire));
+    committed.borrow_and_update();
+    assert!(
+        committed.changed().await.is_err(),
+        "whoever serves can see it"
+    );
+    assert!(run.centre.ask(|_| ()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 0.1).await;
+    run.centre.ask(|_| ()).await.unwrap();
+    let crashes = run.payload(2, 2.5);
+    let health = run.centre.health();
+    let length = crashes.len() as u64;
+    health.test_crash.store(length, Ordering::Release);
+    run.send(crashes.clone()).await;
+    assert!(run.thread.join().is_err());
+    assert!(health.ended.load(Ordering::Acquire));
+    // The gateway sends it again; it is kept, told and alarmed, and judged by nobody.
+    let mut run = Run::start(folder.path(), POINTS);
+    let health = run.centre.health();
+    health.test_crash.store(length, Ordering::Release);
+    run.send(crashes.clone()).await;
+    let names = run.names().await;
+    assert!(names.contains_key("gw.unusable") && !names.contains_key("TF.a.gas2"));
+    assert!(!health.ended.load(Ordering::Acquire));
+    let unusable = run
+        .centre
+        .ask(|watch| watch.links().get("gw").unwrap().unusable);
+    assert_eq!(unusable.await.unwrap(), 1);
+    let mut freed = None;
+    while let Ok(Outbound::Committed { runs, .. }) = run.outbound.try_recv() {
+        freed = runs
+            .first()
+            .map(|run| run.ranges.iter().collect::<Vec<_>>());
+    }
+    assert_eq!(freed.unwrap(), [(1, 2)], "its gateway may free it");
+    let number = state(&run.centre).await.0;
+    run.send(crashes).await;
+    assert_eq!(state(&run.centre).await.0, number, "once in a run");
+    // All else goes on, and the journal proves it.
+    health.test_crash.store(0, Ordering::Release);
+    run.value(3, 2.5).await;
+    assert!(run.names().await.contains_key("TF.a.gas2"));
+    let (number, now) = state(&run.centre).await;
+    assert_eq!(replayed(folder.path(), number), now);
+    run.stop().await;
+}

@@ -1,0 +1,376 @@
+//! The thread of the loop: one turn gathers, decides, commits and releases.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use davy_core::config::SourceFile;
+use davy_core::link::{LinkChange, LinkEvent};
+use davy_core::reading::Timestamp;
+use davy_core::sparkplug::{RunRanges, Topic, walk};
+use davy_core::watch::{Effect, Input, Watch};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::shown::{Shown, shown};
+use super::{
+    Answer, CentreError, GROUP_BYTES_MAX, GROUP_MAX, Health, Outbound, Question, RETRY_PAUSE,
+    Request, SNAPSHOT_ENTRIES, Told,
+};
+use crate::clock::Clock;
+use crate::entry;
+use crate::journal::{Entry, Journal, JournalError, Kind, Projection};
+use crate::quarantine::Quarantine;
+
+/// What was gathered and decided, waiting for its commit.
+#[derive(Default)]
+pub(super) struct Group {
+    entries: Vec<Decided>,
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    asks: Vec<Question>,
+    gateways: BTreeSet<String>,
+    rebirths: BTreeSet<String>,
+    bytes: usize,
+    stop: bool,
+}
+
+pub(super) struct Decided {
+    pub(super) now: Timestamp,
+    pub(super) kind: Kind,
+    pub(super) input: Vec<u8>,
+    pub(super) told: Vec<u8>,
+    pub(super) effects: Vec<Effect>,
+}
+
+/// Says that the loop has ended, also when it panicked.
+struct Ends(Arc<Health>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Release);
+    }
+}
+
+pub(super) struct Loop {
+    pub(super) watch: Watch,
+    pub(super) journal: Journal,
+    pub(super) quarantine: Quarantine,
+    pub(super) clock: Arc<Clock>,
+    pub(super) live: broadcast::Sender<Arc<Told>>,
+    pub(super) committed: watch::Sender<u64>,
+    pub(super) full: watch::Sender<bool>,
+    pub(super) outbound: mpsc::Sender<Outbound>,
+    pub(super) health: Arc<Health>,
+    pub(super) group: Group,
+    pub(super) snapshot_at: u64,
+}
+
+impl Loop {
+    /// The first group: the start, and the configuration if it is another one.
+    pub(super) fn begin(&mut self, files: Vec<SourceFile>) -> Result<(), CentreError> {
+        if self.watch.files() != files {
+            davy_core::config::check(&files).map_err(CentreError::Config)?;
+        }
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.decide(&Input::Started { version });
+        if self.watch.files() != files {
+            let by = "start".to_owned();
+            self.decide(&Input::Config { files, by });
+        }
+        self.commit()?;
+        self.release();
+        Ok(())
+    }
+
+    pub(super) fn run(mut self, runtime: &Handle, mut waiting: mpsc::Receiver<Request>) {
+        let _ends = Ends(Arc::clone(&self.health));
+        let mut gathered = Vec::with_capacity(GROUP_MAX);
+        while !self.group.stop {
+            runtime.block_on(self.gather(&mut waiting, &mut gathered));
+            for request in gathered.drain(..) {
+                self.take(request);
+                if self.group.bytes >= GROUP_BYTES_MAX && !self.commit_and_release() {
+                    self.group.stop = true;
+                }
+            }
+            self.tick();
+            if !self.commit_and_release() {
+                break;
+            }
+        }
+        if self.group.entries.is_empty() {
+            self.snapshot();
+        }
+    }
+
+    /// Waits for requests or the next deadline, and takes all requests that wait.
+    async fn gather(&self, waiting: &mut mpsc::Receiver<Request>, gathered: &mut Vec<Request>) {
+        let wait = self.watch.next_deadline().map_or(RETRY_PAUSE, |at| {
+            let ms = at.ms_since(self.clock.now()).max(0);
+            Duration::from_millis(ms.cast_unsigned()).min(RETRY_PAUSE)
+        });
+        let received = waiting.recv_many(gathered, GROUP_MAX);
+        if let Ok(0) = tokio::time::timeout(wait, received).await {
+            gathered.push(Request::Stop);
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Message { topic, payload } => self.message(topic, payload),
+            Request::Command { input, answer } => {
+                let place = self.decide(&input);
+                let given = self.answer(place);
+                self.group.answers.push((answer, given));
+            }
+            Request::Ask(ask) => self.group.asks.push(ask),
+            Request::Stop => self.group.stop = true,
+        }
+    }
+
+    fn message(&mut self, topic: String, payload: Vec<u8>) {
+        self.health.messages.fetch_add(1, Ordering::Relaxed);
+        let Some(gateway) = self.sender(&topic) else {
+            // It says nothing of this site; in the journal anybody could fill the disk with it.
+            self.health.foreign.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if !self.group.gateways.contains(gateway) {
+            self.group.gateways.insert(gateway.to_owned());
+        }
+        if !self.quarantine.is_empty() && self.set_aside(&topic, &payload) {
+            return;
+        }
+        // What a panic leaves behind cannot be trusted: it is noted which message it was, and the
+        // loop ends with it.
+        let input = Input::Message { topic, payload };
+        let judged = catch_unwind(AssertUnwindSafe(|| self.judge(&input)));
+        if let Err(panic) = judged {
+            let (_, bytes) = entry::encode(&input);
+            match self.quarantine.add(&bytes) {
+                Ok(()) => tracing::error!("a message crashed the loop; it will be set aside"),
+                Err(error) => tracing::error!(%error, "a message crashed the loop, unnoted"),
+            }
+            resume_unwind(panic);
+        }
+    }
+
+    /// Decides a message, unless it has come before.
+    fn judge(&mut self, input: &Input) {
+        let Input::Message { topic, payload } = input else {
+            return;
+        };
+        #[cfg(test)]
+        super::tests::crash(&self.health, payload);
+        if self.watch.has_seen(topic, payload) {
+            self.health.duplicates.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.decide(input);
+        }
+    }
+
+    /// Journals a message that crashed the process before, once in a run. `false` when it is none.
+    fn set_aside(&mut self, topic: &str, payload: &[u8]) -> bool {
+        let message = Input::Message {
+            topic: topic.to_owned(),
+            payload: payload.to_vec(),
+        };
+        let (_, bytes) = entry::encode(&message);
+        match self.quarantine.look(&bytes) {
+            None => return false,
+            Some(false) => {
+                self.health.duplicates.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Some(true) => {}
+        }
+        // It may be the reading of the number that panics.
+        let number = catch_unwind(|| {
+            let number = walk(payload).and_then(|walk| walk.number());
+            number.ok().flatten()
+        });
+        self.decide(&Input::Quarantined {
+            topic: topic.to_owned(),
+            payload: payload.to_vec(),
+            number: number.ok().flatten(),
+        });
+        true
+    }
+
+    /// The gateway of this site that a topic is of.
+    fn sender<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        let (Topic::Node { group, node, .. } | Topic::Device { group, node, .. }) =
+            Topic::parse(topic).ok()?
+        else {
+            return None;
+        };
+        let is_ours = group == self.watch.config().group && self.watch.links().get(node).is_some();
+        is_ours.then_some(node)
+    }
+
+    /// Lets time pass, if something waits for it.
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        if self.watch.next_deadline().is_some_and(|at| at <= now) {
+            self.decide(&Input::Tick);
+        }
+    }
+
+    /// Decides one input; its place in the group.
+    fn decide(&mut self, input: &Input) -> usize {
+        let now = self.clock.now();
+        let mut effects = Vec::new();
+        self.watch.apply(now, input, &mut effects);
+        let (kind, bytes) = entry::encode(input);
+        let told = entry::encode_effects(&effects);
+        self.group.bytes += bytes.len() + told.len();
+        for effect in &effects {
+            if let Effect::Link(LinkChange {
+                gateway,
+                event: LinkEvent::RebirthWanted,
+                ..
+            }) = effect
+            {
+                self.group.rebirths.insert(gateway.clone());
+            }
+        }
+        self.group.entries.push(Decided {
+            now,
+            kind,
+            input: bytes,
+            told,
+            effects,
+        });
+        self.group.entries.len() - 1
+    }
+
+    fn answer(&self, place: usize) -> Answer {
+        let refused = self.group.entries[place]
+            .effects
+            .iter()
+            .find_map(|effect| match effect {
+                Effect::AlarmRefused { why, .. } => Some(Answer::RefusedAlarm(*why)),
+                Effect::HazardRefused { refused, .. } => {
+                    Some(Answer::RefusedHazard(refused.clone()))
+                }
+                Effect::ConfigRefused { faults } => Some(Answer::RefusedConfig(faults.clone())),
+                _ => None,
+            });
+        refused.unwrap_or_else(|| Answer::Done(self.watch.number()))
+    }
+
+    /// Commits, waiting for room as long as it takes. `false` when the journal cannot go on.
+    fn commit_and_release(&mut self) -> bool {
+        loop {
+            match self.commit() {
+                Ok(()) => break,
+                Err(error @ (JournalError::NoRoom { .. } | JournalError::Storage { .. })) => {
+                    tracing::error!(%error, "nothing can be committed; trying again");
+                    self.set_full(true);
+                    if self.health.stopping.load(Ordering::Acquire) {
+                        tracing::error!("stopping without what could not be committed");
+                        return false;
+                    }
+                    std::thread::park_timeout(RETRY_PAUSE);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the journal cannot go on; the centre stops");
+                    return false;
+                }
+            }
+        }
+        self.set_full(false);
+        self.release();
+        if self.watch.number() >= self.snapshot_at {
+            self.snapshot();
+        }
+        true
+    }
+
+    fn set_full(&self, full: bool) {
+        self.health.no_room.store(full, Ordering::Release);
+        self.full
+            .send_if_modified(|was| std::mem::replace(was, full) != full);
+    }
+
+    fn commit(&mut self) -> Result<(), JournalError> {
+        if self.group.entries.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<Entry<'_>> = (self.group.entries.iter())
+            .map(|decided| Entry {
+                now: decided.now,
+                kind: decided.kind,
+                input: &decided.input,
+                effects: &decided.told,
+            })
+            .collect();
+        let shown = shown(&self.watch, &self.group.entries);
+        let projections: Vec<Projection<'_>> = shown.iter().map(Shown::projection).collect();
+        #[cfg(test)]
+        if self.health.test_full.load(Ordering::Acquire) {
+            return Err(super::tests::no_room());
+        }
+        self.journal.append(&entries, &projections)?;
+        debug_assert_eq!(self.journal.last_number(), self.watch.number());
+        self.health.groups.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells what is committed.
+    fn release(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        let first = self.watch.number() + 1 - group.entries.len() as u64;
+        for (number, decided) in (first..).zip(group.entries) {
+            if !decided.told.is_empty() {
+                // Nobody may be listening.
+                drop(self.live.send(Arc::new(Told {
+                    number,
+                    now: decided.now,
+                    effects: decided.told,
+                })));
+            }
+        }
+        let number = self.watch.number();
+        self.health.number.store(number, Ordering::Release);
+        self.committed.send_replace(number);
+        let now = self.clock.now();
+        self.health.alive_at_ms.store(now.0, Ordering::Release);
+        for (to, answer) in group.answers {
+            drop(to.send(answer));
+        }
+        for gateway in group.gateways {
+            let runs = self.watch.links().received(&gateway);
+            let runs = runs
+                .map(|(run, ranges)| RunRanges {
+                    run,
+                    ranges: ranges.clone(),
+                })
+                .collect();
+            self.send(Outbound::Committed { gateway, runs });
+        }
+        for gateway in group.rebirths {
+            self.send(Outbound::Rebirth { gateway });
+        }
+        for ask in group.asks {
+            ask(&self.watch);
+        }
+        self.group.stop = group.stop;
+    }
+
+    fn send(&self, outbound: Outbound) {
+        if self.outbound.try_send(outbound).is_err() {
+            self.health.outbound_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn snapshot(&mut self) {
+        let number = self.watch.number();
+        if let Err(error) = self.journal.snapshot(number, &self.watch.snapshot()) {
+            tracing::warn!(%error, "no snapshot; a restart replays more of the journal");
+        }
+        self.snapshot_at = number + SNAPSHOT_ENTRIES;
+    }
+}

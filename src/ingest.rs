@@ -1,0 +1,284 @@
+//! MQTT in and out: messages of gateways to the loop, its answers back to gateways.
+//!
+//! One client of the broker, embedded or outside. It reads everything of the site's group, tells
+//! gateways that the host is there (Sparkplug's STATE, retained, with a last will), and passes on
+//! what the loop has to say to them.
+//!
+//! Invariants: a message that the loop has no room for is waited with, never dropped; nothing of a
+//! gateway is freed by what happens here.
+//!
+//! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use davy_core::reading::Timestamp;
+use davy_core::sparkplug::{
+    BUNDLE_BYTES_MAX, Command, DeviceMessage, HostState, NodeMessage, Topic, build_commands,
+    finish, read_bundle, read_node_data,
+};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS, SubscribeFilter,
+};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::CENTRE_ID;
+use crate::centre::{Centre, Outbound};
+
+/// How long to wait before the broker is tried again.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Packets on their way to the broker.
+const PACKETS_MAX: usize = 1_024;
+
+/// Largest packet, in bytes.
+const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The broker, and who the centre is there.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Host of the broker.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User and password.
+    pub account: (String, String),
+    /// The site's MQTT group.
+    pub group: String,
+    /// The host id of Sparkplug's STATE.
+    pub host_id: String,
+    /// Gateways that are asked for births at each connection.
+    pub gateways: Vec<String>,
+}
+
+/// What others may see of it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connected and subscribed.
+    pub connected: AtomicBool,
+    /// Times that the connection was lost.
+    pub reconnects: AtomicU64,
+    /// Bundles that could not be unfolded.
+    pub bad_bundles: AtomicU64,
+}
+
+/// Why a bundle could not be unfolded.
+#[derive(Debug, Error)]
+enum BundleError {
+    #[error("unpacking a bundle: {0}")]
+    Zstd(std::io::Error),
+    #[error("reading a bundle: {0}")]
+    Wire(#[from] davy_core::sparkplug::WireError),
+}
+
+/// Runs until cancelled. An error of the connection is logged and tried again.
+///
+/// Each attempt has a client of its own: its last will says the same time as its STATE, else
+/// gateways would pass the will over as an older word.
+pub async fn run(
+    link: Link,
+    centre: Centre,
+    mut outbound: mpsc::Receiver<Outbound>,
+    counters: Arc<Counters>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let since = centre.now();
+        let (client, events) = connect(&link, since);
+        // An answer that is cut off by the end of the connection is given again: gateways say
+        // their messages again until they hear that those are committed.
+        let centre_ended = tokio::select! {
+            () = cancel.cancelled() => true,
+            ended = listen(&link, &centre, client.clone(), since, events, &counters) => ended,
+            () = answer(&client, &link, &centre, &mut outbound) => true,
+        };
+        if counters.connected.swap(false, Ordering::AcqRel) {
+            counters.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+        if centre_ended {
+            return;
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+        }
+    }
+}
+
+/// Hands on what the loop has to say, until it has ended.
+async fn answer(
+    client: &AsyncClient,
+    link: &Link,
+    centre: &Centre,
+    outbound: &mut mpsc::Receiver<Outbound>,
+) {
+    while let Some(one) = outbound.recv().await {
+        speak(client, link, centre.now(), one).await;
+    }
+}
+
+fn connect(link: &Link, now: Timestamp) -> (AsyncClient, EventLoop) {
+    let id = format!("{CENTRE_ID}{}", link.host_id);
+    let mut options = MqttOptions::new(id, &link.host, link.port);
+    let (user, password) = &link.account;
+    options.set_credentials(user, password);
+    options.set_keep_alive(Duration::from_secs(10));
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    options.set_last_will(LastWill::new(
+        state_topic(link),
+        state(false, now),
+        QoS::AtLeastOnce,
+        true,
+    ));
+    AsyncClient::new(options, PACKETS_MAX)
+}
+
+fn state_topic(link: &Link) -> String {
+    let host = &link.host_id;
+    Topic::Host { host }.to_string()
+}
+
+fn state(online: bool, timestamp: Timestamp) -> String {
+    HostState { online, timestamp }.to_json()
+}
+
+/// Takes what comes until the connection or the centre has ended; `true` for the centre.
+async fn listen(
+    link: &Link,
+    centre: &Centre,
+    client: AsyncClient,
+    since: Timestamp,
+    mut events: EventLoop,
+    counters: &Counters,
+) -> bool {
+    loop {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                tracing::info!(
+                    host = link.host,
+                    port = link.port,
+                    "connected to the broker"
+                );
+                // On a task of its own: it waits for room that only this loop makes.
+                tokio::spawn(greet(client.clone(), link.clone(), since));
+                counters.connected.store(true, Ordering::Release);
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                if take(centre, &publish, counters).await.is_err() {
+                    return true;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if counters.connected.load(Ordering::Acquire) {
+                    tracing::warn!(%error, "lost the broker; trying again");
+                }
+                return false;
+            }
+        }
+    }
+}
+
+/// Subscribes, says that the host is there, and asks for births.
+async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
+    let own = format!("spBv1.0/{}", link.group);
+    let kinds = ["NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDEATH", "DDATA"];
+    let filters =
+        kinds.map(|kind| SubscribeFilter::new(format!("{own}/{kind}/#"), QoS::AtLeastOnce));
+    if let Err(error) = client.subscribe_many(filters).await {
+        tracing::warn!(%error, "could not subscribe");
+        return;
+    }
+    let online = state(true, now);
+    if let Err(error) = client
+        .publish(state_topic(&link), QoS::AtLeastOnce, true, online)
+        .await
+    {
+        tracing::warn!(%error, "could not publish STATE");
+        return;
+    }
+    for gateway in &link.gateways {
+        let gateway = gateway.clone();
+        speak(&client, &link, now, Outbound::Rebirth { gateway }).await;
+    }
+}
+
+async fn speak(client: &AsyncClient, link: &Link, now: Timestamp, outbound: Outbound) {
+    let (gateway, command) = match outbound {
+        Outbound::Committed { gateway, runs } => (gateway, Command::Committed(runs)),
+        Outbound::Rebirth { gateway } => (gateway, Command::Rebirth),
+    };
+    let topic = Topic::Node {
+        group: &link.group,
+        message: NodeMessage::Command,
+        node: &gateway,
+    };
+    let payload = build_commands(now, &[command]);
+    let sent = client.publish(topic.to_string(), QoS::AtLeastOnce, false, payload);
+    if let Err(error) = sent.await {
+        tracing::warn!(%error, gateway, "could not answer a gateway");
+    }
+}
+
+async fn take(
+    centre: &Centre,
+    publish: &Publish,
+    counters: &Counters,
+) -> Result<(), crate::centre::Ended> {
+    let (topic, payload) = (&publish.topic, &publish.payload);
+    if let Ok(Topic::Node {
+        group,
+        message: NodeMessage::Data,
+        node,
+    }) = Topic::parse(topic)
+    {
+        match unfold(group, node, payload, centre.now()) {
+            Ok(messages) if messages.is_empty() => {}
+            Ok(messages) => {
+                for (topic, payload) in messages {
+                    centre.message(topic, payload).await?;
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                // It goes on as it is: the loop keeps its bytes and raises the alarm.
+                counters.bad_bundles.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, node, "a bundle of stored messages cannot be read");
+            }
+        }
+    }
+    centre.message(topic.clone(), payload.to_vec()).await
+}
+
+/// The stored messages in a bundle, as the gateway would have sent them one by one. None when the
+/// message carries no bundle.
+fn unfold(
+    group: &str,
+    node: &str,
+    payload: &[u8],
+    now: Timestamp,
+) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
+    let Some(backlog) = read_node_data(payload)?.backlog else {
+        return Ok(Vec::new());
+    };
+    let bytes = zstd::bulk::decompress(&backlog, BUNDLE_BYTES_MAX).map_err(BundleError::Zstd)?;
+    let mut messages = Vec::new();
+    for message in read_bundle(&bytes)? {
+        let topic = Topic::Device {
+            group,
+            message: DeviceMessage::Data,
+            node,
+            device: message.device,
+        };
+        let mut payload = Vec::with_capacity(message.payload.len() + 256);
+        if finish(message.payload, now, 0, true, &mut payload).is_err() {
+            // One that is no message does not hold up the others: the loop puts it aside.
+            payload = message.payload.to_vec();
+        }
+        messages.push((topic.to_string(), payload));
+    }
+    Ok(messages)
+}

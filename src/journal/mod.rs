@@ -1,0 +1,314 @@
+//! The journal: what came in and what followed from it, append-only and hash-chained.
+//!
+//! Its place in the path: the loop decides a group of inputs, appends it here in one transaction,
+//! and tells nobody before the append has returned. Everything told afterwards reads on from a
+//! number: sinks, the live stream, the county.
+//!
+//! # Invariants
+//!
+//! - Entries are numbered from 1 without gaps. None is ever changed or removed.
+//! - A group is kept whole, synced, with its alarms and hazards, or not at all.
+//! - The hash of an entry covers all of it and the entry before ([`chain`]).
+//! - Only the bytes of messages may go, oldest first, and never what a restart needs; their digest
+//!   stays in the chain.
+//! - One process writes a folder. Readers never hold the writer up.
+//!
+//! # The narrow waist
+//!
+//! Append a group with what followed, read on from a number, snapshot: the loop knows nothing
+//! else of what is underneath, so that another engine can take its place.
+//!
+//! Limits: [`ENTRY_BYTES_MAX`], [`GROUP_ENTRIES_MAX`], [`SNAPSHOT_BYTES_MAX`],
+//! [`SNAPSHOTS_KEPT`], [`PRUNE_ENTRIES_MAX`]; the write-ahead log: [`checkpoint`]; reads:
+//! [`reader`].
+
+use std::path::PathBuf;
+
+use davy_core::reading::Timestamp;
+use rusqlite::ErrorCode;
+
+/// The hash chain, byte for byte.
+pub mod chain;
+
+mod lock;
+
+mod schema;
+
+mod writer;
+
+/// The write-ahead log goes back into the file beside the loop.
+pub mod checkpoint;
+
+/// Reading on from a number; alarms and hazards for the API.
+pub mod reader;
+
+/// The proof of the chain.
+pub mod verify;
+
+/// A copy while the centre runs.
+pub mod backup;
+
+#[cfg(test)]
+mod tests;
+
+pub use chain::{Anchor, Sum};
+pub use lock::LOCK_FILE;
+pub use reader::Reader;
+pub use schema::file_of;
+pub use writer::{Journal, Opened, Pruned, Snapshot};
+
+/// The journal's name in the data folder.
+pub const FILE: &str = "journal.sqlite";
+
+/// Bytes of one entry's input, and of its effects. 50,000 alarms of 300 bytes are 15 MB.
+pub const ENTRY_BYTES_MAX: usize = 64 << 20;
+
+/// Entries of one group.
+pub const GROUP_ENTRIES_MAX: usize = 65_536;
+
+/// Bytes of one snapshot.
+pub const SNAPSHOT_BYTES_MAX: usize = 512 << 20;
+
+/// Snapshots that are kept: one to start from, one in case it is damaged.
+pub const SNAPSHOTS_KEPT: u32 = 2;
+
+/// Entries that one call of [`Journal::prune_inputs`] looks at, so that it holds the loop up for
+/// milliseconds only.
+pub const PRUNE_ENTRIES_MAX: u64 = 1_000;
+
+/// What came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A message of a gateway, as received. The only kind whose bytes may be pruned.
+    Message,
+    /// An operator's command.
+    Command,
+    /// A configuration.
+    Config,
+    /// Time has passed.
+    Tick,
+    /// The centre has started.
+    Started,
+    /// A message that crashed the process before, set aside.
+    Quarantined,
+}
+
+impl Kind {
+    /// Its byte in the chain and in the file. Codes are never used again.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Message => 1,
+            Self::Command => 2,
+            Self::Config => 3,
+            Self::Tick => 4,
+            Self::Started => 5,
+            Self::Quarantined => 6,
+        }
+    }
+
+    /// The kind of a code.
+    pub fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Message),
+            2 => Some(Self::Command),
+            3 => Some(Self::Config),
+            4 => Some(Self::Tick),
+            5 => Some(Self::Started),
+            6 => Some(Self::Quarantined),
+            _ => None,
+        }
+    }
+}
+
+/// One input and what followed from it, to be appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The centre's clock at which the input was judged.
+    pub now: Timestamp,
+    /// What came in.
+    pub kind: Kind,
+    /// Its bytes, as received.
+    pub input: &'a [u8],
+    /// What followed, a JSON array; no bytes when nothing did.
+    pub effects: &'a [u8],
+}
+
+/// What the API reads, written with the entries that it follows from. The newest one of its
+/// number stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Projection<'a> {
+    /// One occurrence of an alarm.
+    Alarm {
+        /// Its number, never used again.
+        occurrence: u64,
+        /// Name of the definition.
+        alarm: &'a str,
+        /// The major hazard source that it belongs to, if any.
+        source: Option<&'a str>,
+        /// When it was raised.
+        raised_at: Timestamp,
+        /// When it last changed.
+        changed_at: Timestamp,
+        /// The word for its state.
+        state: &'a str,
+        /// All of it, as the API shows it.
+        json: &'a str,
+    },
+    /// One entry of the ledger.
+    Hazard {
+        /// Its number, never used again.
+        id: u64,
+        /// The major hazard source that it belongs to.
+        source: &'a str,
+        /// The word for its state.
+        state: &'a str,
+        /// When it must be put right, if that has been set.
+        deadline: Option<Timestamp>,
+        /// All of it, as the API shows it.
+        json: &'a str,
+    },
+}
+
+/// Where the chain does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {number}: {what}: found {found}; expected {expected}")]
+pub struct Broken {
+    /// The entry at which it shows.
+    pub number: u64,
+    /// What of it.
+    pub what: &'static str,
+    /// As the file has it.
+    pub found: String,
+    /// As the chain asks for it.
+    pub expected: String,
+}
+
+/// Why the journal could not do it. Nothing of the deed was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A second centre on one folder.
+    #[error(
+        "data folder `{}` is in use by another centre, process {process}; one centre writes a folder",
+        folder.display()
+    )]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+        /// The number of the other process, as it wrote it.
+        process: String,
+    },
+    /// The data folder cannot be used.
+    #[error("{deed} `{}`: {source}", path.display())]
+    Folder {
+        /// What was being done.
+        deed: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Some other `SQLite` file.
+    #[error("`{}` is not a Davy journal: application id {found}", file.display())]
+    NotAJournal {
+        /// The file.
+        file: PathBuf,
+        /// Its application id.
+        found: i64,
+    },
+    /// Tables of a version that this program does not know.
+    #[error("`{}`: version {found} of the tables; this program knows {known}", file.display())]
+    Version {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        known: i64,
+    },
+    /// What is in the file is not what was written. Do not go on: verify, then restore.
+    #[error("the journal is broken: {0}")]
+    Broken(#[from] Broken),
+    /// The file's pages are damaged. Do not go on: verify, then restore.
+    #[error("{deed}: the file is damaged: {source}")]
+    Damaged {
+        /// What was being done.
+        deed: &'static str,
+        /// What `SQLite` said.
+        source: rusqlite::Error,
+    },
+    /// The disk is full. The same append works once there is room.
+    #[error("{deed}: no room on the disk: {source}")]
+    NoRoom {
+        /// What was being done.
+        deed: &'static str,
+        /// What `SQLite` said.
+        source: rusqlite::Error,
+    },
+    /// The disk failed in another way, or `SQLite` did.
+    #[error("{deed}: {source}")]
+    Storage {
+        /// What was being done.
+        deed: &'static str,
+        /// What `SQLite` said.
+        source: rusqlite::Error,
+    },
+    /// More than the journal takes at once.
+    #[error("{what}: {found}; allowed are {allowed}")]
+    TooLarge {
+        /// What it is about.
+        what: &'static str,
+        /// How much of it.
+        found: u64,
+        /// How much is allowed.
+        allowed: u64,
+    },
+    /// A snapshot, or a number, of an entry that is not there.
+    #[error("{what} {found}; the last entry is {last}")]
+    Beyond {
+        /// What it is about.
+        what: &'static str,
+        /// The number given.
+        found: u64,
+        /// The last number there is.
+        last: u64,
+    },
+    /// Alarms or hazards without an entry that they follow from.
+    #[error("{0} alarms and hazards without an entry that they follow from")]
+    NothingToFollow(usize),
+}
+
+impl JournalError {
+    /// Whether the same deed can work later, when there is room again.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::NoRoom { .. })
+    }
+}
+
+/// Sorts what `SQLite` says into full, damaged and the rest.
+fn storage(deed: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + Copy {
+    move |source| match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => JournalError::NoRoom { deed, source },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            JournalError::Damaged { deed, source }
+        }
+        // The shared memory beside the file could not grow: SQLite has no word of its own for it.
+        Some(ErrorCode::SystemIoFailure)
+            if source.sqlite_error().is_some_and(|error| {
+                error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }) =>
+        {
+            JournalError::NoRoom { deed, source }
+        }
+        _ => JournalError::Storage { deed, source },
+    }
+}
+
+/// `SQLite`'s integers are signed. Numbers grow from 1 by 1 and never reach the sign.
+fn to_sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The other way; a negative number is none that was written.
+fn from_sql(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,351 @@
+//! Reading on from a number, and the alarms and hazards for the API.
+//!
+//! A reader has a read-only connection of its own and may go to another thread. It sees what is
+//! committed and never waits for the loop, nor the loop for it.
+//!
+//! Limits: each answer is bounded in rows and bytes by the caller, and by [`ROWS_MAX`].
+
+use std::path::Path;
+
+use davy_core::reading::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+
+use super::chain::Sum;
+use super::{Broken, JournalError, Kind, from_sql, schema, storage, to_sql};
+
+/// Rows of one answer, whatever the caller asks for.
+pub const ROWS_MAX: usize = 10_000;
+
+const LATEST: &str = "SELECT coalesce(max(number), 0) FROM entry";
+const ENTRIES: &str = "SELECT number, now_ms, kind, effects, hash, input.bytes
+    FROM entry LEFT JOIN input USING (number)
+    WHERE number > ?1 ORDER BY number LIMIT ?2";
+const EFFECTS: &str = "SELECT number, now_ms, kind, effects
+    FROM entry INDEXED BY entry_with_effects
+    WHERE effects IS NOT NULL AND number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
+const ALARM: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
+    FROM alarm WHERE occurrence = ?1";
+const ALARMS: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
+    FROM alarm WHERE raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
+    ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
+const ALARMS_OF_SOURCE: &str =
+    "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
+    FROM alarm WHERE source = ?5 AND raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
+    ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
+const HAZARD: &str = "SELECT id, source, state, deadline, json FROM hazard WHERE id = ?1";
+const HAZARDS: &str = "SELECT id, source, state, deadline, json FROM hazard
+    WHERE id > ?1 ORDER BY id LIMIT ?2";
+const HAZARDS_OF_SOURCE: &str = "SELECT id, source, state, deadline, json FROM hazard
+    WHERE id > ?1 AND source = ?3 ORDER BY id LIMIT ?2";
+const HAZARDS_IN_STATE: &str = "SELECT id, source, state, deadline, json FROM hazard
+    WHERE id > ?1 AND state = ?3 ORDER BY id LIMIT ?2";
+const HAZARDS_OF_SOURCE_IN_STATE: &str = "SELECT id, source, state, deadline, json FROM hazard
+    WHERE id > ?1 AND source = ?3 AND state = ?4 ORDER BY id LIMIT ?2";
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Its number, from 1 without gaps.
+    pub number: u64,
+    /// The centre's clock at which the input was judged.
+    pub now: Timestamp,
+    /// What came in.
+    pub kind: Kind,
+    /// The input's bytes; none when they have been pruned (messages only).
+    pub input: Option<Vec<u8>>,
+    /// What followed, a JSON array; no bytes when nothing did.
+    pub effects: Vec<u8>,
+    /// Its hash.
+    pub hash: Sum,
+}
+
+/// What followed from one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEffects {
+    /// Number of the entry.
+    pub number: u64,
+    /// The centre's clock at which the input was judged.
+    pub now: Timestamp,
+    /// What came in.
+    pub kind: Kind,
+    /// What followed, a JSON array.
+    pub effects: Vec<u8>,
+}
+
+/// The entries that something followed from, and how far the reader has looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectsRead {
+    /// In order of their numbers.
+    pub entries: Vec<StoredEffects>,
+    /// Where to read on from: nothing up to here was left out.
+    pub through: u64,
+}
+
+/// One occurrence of an alarm, as last written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAlarm {
+    /// Its number.
+    pub occurrence: u64,
+    /// Name of the definition.
+    pub alarm: String,
+    /// The major hazard source that it belongs to, if any.
+    pub source: Option<String>,
+    /// When it was raised.
+    pub raised_at: Timestamp,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// The word for its state.
+    pub state: String,
+    /// All of it, as the API shows it.
+    pub json: String,
+}
+
+/// Which alarms, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct AlarmQuery<'a> {
+    /// Of this source only.
+    pub source: Option<&'a str>,
+    /// Raised at or after this.
+    pub from: Timestamp,
+    /// Raised before this.
+    pub to: Timestamp,
+    /// Only what comes after this one in the list, for the next page: `(raised_at, occurrence)`.
+    pub after: Option<(Timestamp, u64)>,
+    /// At most so many.
+    pub rows: usize,
+}
+
+/// One entry of the ledger, as last written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredHazard {
+    /// Its number.
+    pub id: u64,
+    /// The major hazard source that it belongs to.
+    pub source: String,
+    /// The word for its state.
+    pub state: String,
+    /// When it must be put right, if that has been set.
+    pub deadline: Option<Timestamp>,
+    /// All of it, as the API shows it.
+    pub json: String,
+}
+
+/// Which hazards, by number.
+#[derive(Clone, Copy, Debug)]
+pub struct HazardQuery<'a> {
+    /// Of this source only.
+    pub source: Option<&'a str>,
+    /// In this state only.
+    pub state: Option<&'a str>,
+    /// Only those with a greater number, for the next page; 0 for the first.
+    pub after: u64,
+    /// At most so many.
+    pub rows: usize,
+}
+
+/// Reads the journal of one folder.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+}
+
+impl Reader {
+    /// Opens a journal's file, or the one in a data folder, for reading only.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let connection = schema::open_reader(&schema::file_of(path))?;
+        Ok(Self { connection })
+    }
+
+    /// The last number; 0 when there is none.
+    pub fn latest(&self) -> Result<u64, JournalError> {
+        self.one(LATEST, [], |row| row.get(0).map(from_sql))
+            .map(Option::unwrap_or_default)
+            .map_err(storage("reading the last number"))
+    }
+
+    /// Entries with a number greater than `after`, in order: at most `rows_max`, and no more once
+    /// `bytes_max` is reached, but always one if there is one.
+    pub fn read_on(
+        &self,
+        after: u64,
+        bytes_max: usize,
+        rows_max: usize,
+    ) -> Result<Vec<StoredEntry>, JournalError> {
+        let failed = storage("reading entries");
+        let mut statement = self.connection.prepare_cached(ENTRIES).map_err(failed)?;
+        let limits = [to_sql(after), rows_of(rows_max)];
+        let mut rows = statement.query(limits).map_err(failed)?;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while bytes < bytes_max || entries.is_empty() {
+            let Some(row) = rows.next().map_err(failed)? else {
+                break;
+            };
+            let number = from_sql(row.get(0).map_err(failed)?);
+            let entry = StoredEntry {
+                number,
+                now: Timestamp(row.get(1).map_err(failed)?),
+                kind: kind_of(number, row.get(2).map_err(failed)?)?,
+                effects: row
+                    .get::<_, Option<Vec<u8>>>(3)
+                    .map_err(failed)?
+                    .unwrap_or_default(),
+                hash: Sum(row.get(4).map_err(failed)?),
+                input: row.get(5).map_err(failed)?,
+            };
+            bytes += entry.effects.len() + entry.input.as_ref().map_or(0, Vec::len);
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// Entries with a number greater than `after` that something followed from, bounded as in
+    /// [`Reader::read_on`].
+    pub fn read_effects(
+        &self,
+        after: u64,
+        bytes_max: usize,
+        rows_max: usize,
+    ) -> Result<EffectsRead, JournalError> {
+        let failed = storage("reading effects");
+        // Looked up first: an entry that comes in between is read the next time.
+        let latest = self.latest()?;
+        let mut statement = self.connection.prepare_cached(EFFECTS).map_err(failed)?;
+        let limits = [to_sql(after), to_sql(latest), rows_of(rows_max)];
+        let mut rows = statement.query(limits).map_err(failed)?;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let mut is_all = false;
+        while bytes < bytes_max || entries.is_empty() {
+            let Some(row) = rows.next().map_err(failed)? else {
+                is_all = entries.len() < rows_max.clamp(1, ROWS_MAX);
+                break;
+            };
+            let number = from_sql(row.get(0).map_err(failed)?);
+            let effects: Vec<u8> = row.get(3).map_err(failed)?;
+            bytes += effects.len();
+            entries.push(StoredEffects {
+                number,
+                now: Timestamp(row.get(1).map_err(failed)?),
+                kind: kind_of(number, row.get(2).map_err(failed)?)?,
+                effects,
+            });
+        }
+        let through = match entries.last() {
+            Some(last) if !is_all => last.number,
+            _ => latest.max(after),
+        };
+        Ok(EffectsRead { entries, through })
+    }
+
+    /// One occurrence of an alarm.
+    pub fn alarm(&self, occurrence: u64) -> Result<Option<StoredAlarm>, JournalError> {
+        self.one(ALARM, [to_sql(occurrence)], alarm_of)
+            .map_err(storage("reading an alarm"))
+    }
+
+    /// Occurrences of alarms, the newest first.
+    pub fn alarms(&self, query: &AlarmQuery<'_>) -> Result<Vec<StoredAlarm>, JournalError> {
+        // Occurrences start at 1: with 0, all that was raised at `to` itself stays out.
+        let (before, occurrence) = match query.after {
+            Some((raised_at, occurrence)) if raised_at < query.to => (raised_at, occurrence),
+            _ => (query.to, 0),
+        };
+        let (from, occurrence) = (query.from.0, to_sql(occurrence));
+        let rows = rows_of(query.rows);
+        match query.source {
+            None => self.many(ALARMS, params![from, before.0, occurrence, rows], alarm_of),
+            Some(source) => self.many(
+                ALARMS_OF_SOURCE,
+                params![from, before.0, occurrence, rows, source],
+                alarm_of,
+            ),
+        }
+        .map_err(storage("reading alarms"))
+    }
+
+    /// One entry of the ledger.
+    pub fn hazard(&self, id: u64) -> Result<Option<StoredHazard>, JournalError> {
+        self.one(HAZARD, [to_sql(id)], hazard_of)
+            .map_err(storage("reading a hazard"))
+    }
+
+    /// Entries of the ledger, by number.
+    pub fn hazards(&self, query: &HazardQuery<'_>) -> Result<Vec<StoredHazard>, JournalError> {
+        let (after, rows) = (to_sql(query.after), rows_of(query.rows));
+        match (query.source, query.state) {
+            (None, None) => self.many(HAZARDS, params![after, rows], hazard_of),
+            (Some(source), None) => {
+                self.many(HAZARDS_OF_SOURCE, params![after, rows, source], hazard_of)
+            }
+            (None, Some(state)) => {
+                self.many(HAZARDS_IN_STATE, params![after, rows, state], hazard_of)
+            }
+            (Some(source), Some(state)) => self.many(
+                HAZARDS_OF_SOURCE_IN_STATE,
+                params![after, rows, source, state],
+                hazard_of,
+            ),
+        }
+        .map_err(storage("reading hazards"))
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_row(params, row)
+            .optional()
+    }
+
+    fn many<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_map(params, row)?
+            .collect()
+    }
+}
+
+fn rows_of(rows: usize) -> i64 {
+    rows.clamp(1, ROWS_MAX) as i64
+}
+
+fn kind_of(number: u64, code: i64) -> Result<Kind, JournalError> {
+    Kind::from_code(code).ok_or_else(|| {
+        JournalError::Broken(Broken {
+            number,
+            what: "kind",
+            found: code.to_string(),
+            expected: "1 to 6".to_owned(),
+        })
+    })
+}
+
+fn alarm_of(row: &Row<'_>) -> rusqlite::Result<StoredAlarm> {
+    Ok(StoredAlarm {
+        occurrence: from_sql(row.get(0)?),
+        alarm: row.get(1)?,
+        source: row.get(2)?,
+        raised_at: Timestamp(row.get(3)?),
+        changed_at: Timestamp(row.get(4)?),
+        state: row.get(5)?,
+        json: row.get(6)?,
+    })
+}
+
+fn hazard_of(row: &Row<'_>) -> rusqlite::Result<StoredHazard> {
+    Ok(StoredHazard {
+        id: from_sql(row.get(0)?),
+        source: row.get(1)?,
+        state: row.get(2)?,
+        deadline: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+        json: row.get(4)?,
+    })
+}

@@ -1,0 +1,763 @@
+//! The journal as the loop uses it: append, restart, full disk, pruning, crash, proof, backup.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use davy_core::reading::Timestamp;
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::backup::{BackupError, backup};
+use super::reader::{AlarmQuery, HazardQuery};
+use super::verify::{Verified, VerifyError, verify};
+use super::*;
+
+fn entry<'a>(now: i64, kind: Kind, input: &'a [u8], effects: &'a [u8]) -> Entry<'a> {
+    Entry {
+        now: Timestamp(now),
+        kind,
+        input,
+        effects,
+    }
+}
+
+fn message(now: i64, input: &[u8]) -> Entry<'_> {
+    entry(now, Kind::Message, input, b"")
+}
+
+fn open(folder: &Path) -> Journal {
+    Journal::open(folder).unwrap().0
+}
+
+fn proven(path: &Path) -> Verified {
+    verify(path, &[], |_, _| {}).unwrap()
+}
+
+/// Where and of what the chain is found broken.
+fn found(path: &Path, anchors: &[Anchor]) -> (u64, &'static str) {
+    match verify(path, anchors, |_, _| {}) {
+        Err(VerifyError::Broken { broken, .. }) => (broken.number, broken.what),
+        other => panic!("expected a broken chain, found {other:?}"),
+    }
+}
+
+/// Entries 1 to 6: started, config, message, command with effects, message with effects, message.
+fn six(folder: &Path) -> Journal {
+    let mut journal = open(folder);
+    journal
+        .append(
+            &[
+                entry(10, Kind::Started, b"started", b""),
+                entry(11, Kind::Config, b"config", b""),
+                message(12, b"reading 1"),
+            ],
+            &[],
+        )
+        .unwrap();
+    journal
+        .append(
+            &[
+                entry(13, Kind::Command, b"acknowledge", b"[4]"),
+                entry(14, Kind::Message, b"reading 2", b"[5]"),
+                message(15, b"reading 3"),
+            ],
+            &[],
+        )
+        .unwrap();
+    journal
+}
+
+#[test]
+fn what_was_appended_is_read_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, opened) = Journal::open(folder.path()).unwrap();
+    assert_eq!((opened.last_number, opened.last_hash), (0, Sum::NONE));
+    assert_eq!(opened.snapshot, None);
+    let group = [message(1, b"a"), entry(2, Kind::Command, b"b", b"[1]")];
+    assert_eq!(journal.append(&group, &[]).unwrap(), 1..3);
+    assert_eq!(journal.append(&[], &[]).unwrap(), 3..3);
+    assert_eq!(journal.append(&[message(3, b"")], &[]).unwrap(), 3..4);
+    let hash = journal.last_hash();
+    drop(journal);
+    let (mut journal, opened) = Journal::open(folder.path()).unwrap();
+    assert_eq!((opened.last_number, opened.last_hash), (3, hash));
+    assert_eq!(journal.append(&[message(4, b"d")], &[]).unwrap(), 4..5);
+    let entries = journal
+        .reader()
+        .unwrap()
+        .read_on(1, usize::MAX, 10)
+        .unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            (
+                entry.number,
+                entry.now.0,
+                entry.kind,
+                entry.input.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (2, 2, Kind::Command, Some(&b"b"[..])),
+            (3, 3, Kind::Message, Some(&b""[..])),
+            (4, 4, Kind::Message, Some(&b"d"[..])),
+        ]
+    );
+    assert_eq!(entries[0].effects, b"[1]");
+    assert_eq!(entries[1].effects, b"");
+    assert_eq!(proven(folder.path()).entries, 4);
+}
+
+#[test]
+fn a_second_centre_on_the_same_folder_is_refused_and_told_who_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    let error = Journal::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(&std::process::id().to_string()), "{error}");
+    assert!(
+        error.contains(&folder.path().display().to_string()),
+        "{error}"
+    );
+    drop(first);
+    open(folder.path());
+}
+
+#[test]
+fn other_files_and_other_versions_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(FILE);
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE t (x)").unwrap();
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert!(
+        matches!(error, JournalError::NotAJournal { found: 0, .. }),
+        "{error}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.pragma_update(None, "user_version", 9).unwrap();
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            JournalError::Version {
+                found: 9,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(FILE), "this is no database").unwrap();
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_full_disk_keeps_nothing_of_the_group_and_room_makes_it_work_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    let pages: i64 = journal
+        .connection()
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    let limit = |journal: &Journal, pages: i64| {
+        journal
+            .connection()
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+            .unwrap();
+    };
+    limit(&journal, pages + 4);
+    let large = vec![1; 100_000];
+    let alarm = alarm(1, None, 1, "unacked");
+    let group = [message(20, b"small"), message(21, &large)];
+    let error = journal.append(&group, &[alarm]).unwrap_err();
+    assert!(error.is_no_room(), "{error}");
+    let error = journal.snapshot(6, &large).unwrap_err();
+    assert!(error.is_no_room(), "{error}");
+    assert_eq!(journal.last_number(), 6);
+    let reader = journal.reader().unwrap();
+    assert_eq!(reader.latest().unwrap(), 6);
+    assert_eq!(reader.alarm(1).unwrap(), None);
+    limit(&journal, pages + 1000);
+    assert_eq!(journal.append(&group, &[alarm]).unwrap(), 7..9);
+    assert_eq!(proven(folder.path()).entries, 8);
+    assert!(reader.alarm(1).unwrap().is_some());
+}
+
+#[test]
+fn too_much_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    let large = vec![0; ENTRY_BYTES_MAX + 1];
+    let error = journal.append(&[message(1, &large)], &[]).unwrap_err();
+    assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    let many = vec![message(1, b""); GROUP_ENTRIES_MAX + 1];
+    let error = journal.append(&many, &[]).unwrap_err();
+    assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
+    let error = journal.append(&[], &[alarm(1, None, 1, "x")]).unwrap_err();
+    assert!(matches!(error, JournalError::NothingToFollow(1)), "{error}");
+    assert_eq!(journal.last_number(), 6);
+}
+
+#[test]
+fn the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    assert!(matches!(
+        journal.snapshot(7, b"?"),
+        Err(JournalError::Beyond {
+            found: 7,
+            last: 6,
+            ..
+        })
+    ));
+    for number in [2, 4, 5] {
+        journal.snapshot(number, &number.to_be_bytes()).unwrap();
+    }
+    drop(journal);
+    let newest = Journal::open(folder.path()).unwrap().1;
+    let snapshot = newest.snapshot.unwrap();
+    assert_eq!(
+        (snapshot.number, &snapshot.bytes[..]),
+        (5, &5_u64.to_be_bytes()[..])
+    );
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    let kept: i64 = file
+        .query_row("SELECT count(*) FROM snapshot", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 2);
+    file.execute("UPDATE snapshot SET bytes = x'00' WHERE number = 5", [])
+        .unwrap();
+    let opened = Journal::open(folder.path()).unwrap().1;
+    assert_eq!(opened.snapshot.unwrap().number, 4);
+    assert_eq!(opened.snapshots_damaged, 1);
+}
+
+#[test]
+fn only_old_messages_before_the_snapshots_lose_their_bytes_and_the_chain_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    let nothing = journal.prune_inputs(Timestamp(100), 6).unwrap();
+    assert_eq!((nothing.inputs, nothing.through), (0, 0), "no snapshot yet");
+    journal.snapshot(5, b"s").unwrap();
+    let done = journal.prune_inputs(Timestamp(14), 6).unwrap();
+    assert_eq!((done.inputs, done.through, done.more), (1, 4, false));
+    let done = journal.prune_inputs(Timestamp(100), 6).unwrap();
+    assert_eq!((done.inputs, done.through, done.more), (1, 5, false));
+    let entries = journal
+        .reader()
+        .unwrap()
+        .read_on(0, usize::MAX, 10)
+        .unwrap();
+    let has_input: Vec<_> = entries.iter().map(|entry| entry.input.is_some()).collect();
+    assert_eq!(has_input, [true, true, false, true, false, true]);
+    let verified = proven(folder.path());
+    assert_eq!((verified.entries, verified.pruned), (6, 2));
+    drop(journal);
+    open(folder.path());
+}
+
+#[test]
+fn pruning_is_bounded_a_call_and_gives_pages_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let input = vec![9; 1800];
+    let group = vec![message(1, &input); 2500];
+    journal.append(&group, &[]).unwrap();
+    journal.snapshot(2500, b"s").unwrap();
+    let count = |journal: &Journal, pragma: &str| -> i64 {
+        journal
+            .connection()
+            .pragma_query_value(None, pragma, |row| row.get(0))
+            .unwrap()
+    };
+    let pages = count(&journal, "page_count");
+    let mut calls = Vec::new();
+    loop {
+        let done = journal.prune_inputs(Timestamp(2), 2400).unwrap();
+        calls.push(done.inputs);
+        if !done.more {
+            break;
+        }
+    }
+    assert_eq!(calls, [1000, 1000, 400]);
+    assert!(count(&journal, "freelist_count") > pages * 8 / 10);
+    journal.append(&group[..2000], &[]).unwrap();
+    assert_eq!(count(&journal, "page_count"), pages);
+    assert_eq!(proven(folder.path()).pruned, 2400);
+}
+
+#[test]
+fn reading_on_is_bounded_in_rows_and_bytes_and_never_stands_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let input = [0; 100];
+    journal.append(&[message(1, &input); 10], &[]).unwrap();
+    let reader = journal.reader().unwrap();
+    assert_eq!(reader.read_on(0, usize::MAX, 4).unwrap().len(), 4);
+    assert_eq!(reader.read_on(0, 250, 10).unwrap().len(), 3);
+    assert_eq!(reader.read_on(0, 0, 0).unwrap().len(), 1);
+    assert_eq!(reader.read_on(10, usize::MAX, 10).unwrap(), []);
+}
+
+#[test]
+fn effects_are_read_without_what_nothing_followed_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    let reader = journal.reader().unwrap();
+    let read = reader.read_effects(0, usize::MAX, 10).unwrap();
+    let numbers: Vec<_> = read.entries.iter().map(|entry| entry.number).collect();
+    assert_eq!((numbers, read.through), (vec![4, 5], 6));
+    let read = reader.read_effects(0, usize::MAX, 1).unwrap();
+    assert_eq!((read.entries.len(), read.through), (1, 4));
+    let read = reader.read_effects(4, 1, 10).unwrap();
+    assert_eq!((read.entries.len(), read.through), (1, 5));
+    let read = reader.read_effects(6, usize::MAX, 10).unwrap();
+    assert_eq!((read.entries.len(), read.through), (0, 6));
+    journal.append(&[message(20, b"x")], &[]).unwrap();
+    assert_eq!(reader.read_effects(6, 1, 1).unwrap().through, 7);
+}
+
+fn alarm<'a>(occurrence: u64, source: Option<&'a str>, at: i64, state: &'a str) -> Projection<'a> {
+    Projection::Alarm {
+        occurrence,
+        alarm: "TF1.GT-101.gas2",
+        source,
+        raised_at: Timestamp(at),
+        changed_at: Timestamp(at + 1),
+        state,
+        json: "{}",
+    }
+}
+
+#[test]
+fn alarms_are_found_by_source_and_time_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let alarms = [
+        alarm(1, Some("TF1"), 10, "unacked"),
+        alarm(2, Some("TF2"), 20, "unacked"),
+        alarm(3, Some("TF1"), 20, "unacked"),
+        alarm(4, None, 20, "unacked"),
+        alarm(5, Some("TF1"), 30, "unacked"),
+        alarm(1, Some("TF1"), 10, "acked"),
+    ];
+    journal.append(&[message(1, b"")], &alarms).unwrap();
+    let reader = journal.reader().unwrap();
+    let ask = |source, from, to, after, rows| -> Vec<u64> {
+        let query = AlarmQuery {
+            source,
+            from: Timestamp(from),
+            to: Timestamp(to),
+            after,
+            rows,
+        };
+        let alarms = reader.alarms(&query).unwrap();
+        alarms.iter().map(|alarm| alarm.occurrence).collect()
+    };
+    assert_eq!(ask(None, 10, 30, None, 10), [4, 3, 2, 1]);
+    assert_eq!(ask(None, 11, 31, None, 2), [5, 4]);
+    assert_eq!(ask(None, 11, 31, Some((Timestamp(20), 4)), 2), [3, 2]);
+    assert_eq!(ask(Some("TF1"), 0, 99, None, 10), [5, 3, 1]);
+    assert_eq!(ask(Some("TF1"), 0, 99, Some((Timestamp(20), 3)), 10), [1]);
+    assert_eq!(reader.alarm(1).unwrap().unwrap().state, "acked");
+    assert_eq!(reader.alarm(4).unwrap().unwrap().source, None);
+    assert_eq!(reader.alarm(6).unwrap(), None);
+}
+
+#[test]
+fn hazards_are_found_by_source_and_state_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let hazard = |id, source, state, deadline: Option<i64>| Projection::Hazard {
+        id,
+        source,
+        state,
+        deadline: deadline.map(Timestamp),
+        json: "{}",
+    };
+    let hazards = [
+        hazard(1, "TF1", "open", None),
+        hazard(2, "TF2", "open", Some(9)),
+        hazard(3, "TF1", "open", None),
+        hazard(4, "TF1", "open", None),
+        hazard(1, "TF1", "closed", Some(7)),
+    ];
+    journal.append(&[message(1, b"")], &hazards).unwrap();
+    let reader = journal.reader().unwrap();
+    let ask = |source, state, after, rows| -> Vec<u64> {
+        let query = HazardQuery {
+            source,
+            state,
+            after,
+            rows,
+        };
+        let hazards = reader.hazards(&query).unwrap();
+        hazards.iter().map(|hazard| hazard.id).collect()
+    };
+    assert_eq!(ask(None, None, 0, 3), [1, 2, 3]);
+    assert_eq!(ask(None, None, 3, 3), [4]);
+    assert_eq!(ask(Some("TF1"), None, 0, 9), [1, 3, 4]);
+    assert_eq!(ask(None, Some("open"), 2, 9), [3, 4]);
+    assert_eq!(ask(Some("TF1"), Some("closed"), 0, 9), [1]);
+    let first = reader.hazard(1).unwrap().unwrap();
+    assert_eq!(
+        (first.state.as_str(), first.deadline),
+        ("closed", Some(Timestamp(7)))
+    );
+    assert_eq!(reader.hazard(9).unwrap(), None);
+}
+
+/// Changes a closed journal's file by hand, and says where `verify` finds it.
+fn found_after(sql: &str) -> (u64, &'static str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    journal.snapshot(5, b"s").unwrap();
+    journal.prune_inputs(Timestamp(100), 3).unwrap();
+    drop(journal);
+    assert_eq!(proven(folder.path()).pruned, 1);
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.execute_batch(sql).unwrap();
+    drop(file);
+    found(folder.path(), &[])
+}
+
+#[test]
+fn a_change_in_any_column_is_found_at_its_entry() {
+    for (change, at, what) in [
+        ("now_ms = 16", 5, "hash"),
+        ("kind = 2", 5, "hash"),
+        ("kind = 77", 5, "kind"),
+        ("input_digest = zeroblob(32)", 5, "digest of the input"),
+        ("input_digest = x'00'", 5, "column"),
+        ("effects = x'5b375d'", 5, "hash"),
+        ("effects = NULL", 5, "hash"),
+        ("hash = zeroblob(32)", 5, "hash"),
+        ("hash = x'00'", 5, "column"),
+        ("number = 50", 5, "number"),
+    ] {
+        let sql = format!("UPDATE entry SET {change} WHERE number = 5");
+        assert_eq!(found_after(&sql), (at, what), "{change}");
+    }
+    // A pruned message has nothing but its digest.
+    let sql = "UPDATE entry SET input_digest = zeroblob(32) WHERE number = 3";
+    assert_eq!(found_after(sql), (3, "hash"));
+    let sql = "UPDATE input SET bytes = x'00' WHERE number = 5";
+    assert_eq!(found_after(sql), (5, "digest of the input"));
+}
+
+#[test]
+fn rows_removed_put_in_or_moved_are_found() {
+    let digest = "(SELECT input_digest FROM entry WHERE number = 6)";
+    for (sql, at, what) in [
+        ("DELETE FROM entry WHERE number = 1", 1, "number"),
+        ("DELETE FROM entry WHERE number = 4", 4, "number"),
+        ("DELETE FROM input WHERE number = 4", 4, "input"),
+        ("DELETE FROM input WHERE number = 5", 5, "input"),
+        ("INSERT INTO input VALUES (3, x'00')", 3, "input"),
+        ("UPDATE mark SET pruned_through = 5", 5, "input"),
+        ("UPDATE mark SET pruned_through = 2", 3, "input"),
+        (
+            "INSERT INTO input VALUES (0, x'00')",
+            0,
+            "entry named by a snapshot, an input or the mark of pruning",
+        ),
+        (
+            "INSERT INTO input VALUES (7, x'00')",
+            7,
+            "entry named by a snapshot, an input or the mark of pruning",
+        ),
+        (
+            "DELETE FROM entry WHERE number > 4; DELETE FROM input WHERE number > 4",
+            5,
+            "entry named by a snapshot, an input or the mark of pruning",
+        ),
+        (
+            &format!("INSERT INTO entry VALUES (7, 1, 4, {digest}, NULL, zeroblob(32))"),
+            7,
+            "input",
+        ),
+        (
+            "UPDATE entry SET number = 99 WHERE number = 5;
+             UPDATE entry SET number = 5 WHERE number = 6;
+             UPDATE entry SET number = 6 WHERE number = 99",
+            5,
+            "digest of the input",
+        ),
+    ] {
+        assert_eq!(found_after(sql), (at, what), "{sql}");
+    }
+}
+
+#[test]
+fn a_cut_tail_and_a_chain_written_anew_are_found_against_an_anchor() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = six(folder.path());
+    let anchor = proven(folder.path()).anchor().unwrap();
+    assert_eq!(anchor.hash, journal.last_hash());
+    drop(journal);
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.execute_batch("DELETE FROM entry WHERE number > 3; DELETE FROM input WHERE number > 3")
+        .unwrap();
+    drop(file);
+    assert_eq!(proven(folder.path()).entries, 3);
+    assert_eq!(
+        found(folder.path(), &[anchor]),
+        (6, "entry noted as anchor")
+    );
+    let mut journal = open(folder.path());
+    let forged = [message(13, b"1"), message(14, b"2"), message(15, b"3")];
+    journal.append(&forged, &[]).unwrap();
+    assert_eq!(found(folder.path(), &[anchor]), (6, "hash noted as anchor"));
+}
+
+#[test]
+fn bytes_flipped_in_the_file_are_found_and_never_pass_as_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let input = [0xA5; 3000];
+    journal
+        .append(&[entry(1, Kind::Message, &input, b"[]"); 8], &[])
+        .unwrap();
+    let entries = journal
+        .reader()
+        .unwrap()
+        .read_on(0, usize::MAX, 10)
+        .unwrap();
+    drop(journal);
+    let path = folder.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let at: Vec<usize> = whole
+        .windows(64)
+        .enumerate()
+        .filter(|(_, window)| window.iter().all(|byte| *byte == 0xA5))
+        .map(|(at, _)| at)
+        .collect();
+    let mut broken = 0;
+    for at in at.iter().step_by(997) {
+        let mut flipped = whole.clone();
+        flipped[*at] ^= 1;
+        std::fs::write(&path, &flipped).unwrap();
+        if verify(&path, &[], |_, _| {}).is_ok() {
+            // A byte that SQLite no longer uses, left over from before a page was split.
+            let read = Reader::open(&path).unwrap().read_on(0, usize::MAX, 10);
+            assert_eq!(read.unwrap(), entries);
+        } else {
+            assert_eq!(found(&path, &[]).1, "digest of the input");
+            broken += 1;
+        }
+    }
+    assert!(broken > 20, "{broken}");
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let error = verify(&path, &[], |_, _| {}).unwrap_err();
+    assert!(matches!(error, VerifyError::Unreadable { .. }), "{error}");
+    std::fs::write(&path, vec![0x11; 20_000]).unwrap();
+    let error = verify(&path, &[], |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains(FILE), "{error}");
+}
+
+#[test]
+fn an_end_that_does_not_follow_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(six(folder.path()));
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.execute("UPDATE entry SET now_ms = 0 WHERE number = 6", [])
+        .unwrap();
+    let error = Journal::open(folder.path()).unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Broken(broken) if broken.number == 6),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_chain_is_proven_while_the_centre_appends_and_prunes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    for _ in 0..5 {
+        journal.append(&vec![message(1, b"x"); 1000], &[]).unwrap();
+    }
+    journal.snapshot(5000, b"s").unwrap();
+    let mut told = Vec::new();
+    let verified = verify(folder.path(), &[], |done, total| {
+        told.push((done, total));
+        journal.append(&[message(1, b"y"); 10], &[]).unwrap();
+        journal.prune_inputs(Timestamp(2), 5000).unwrap();
+    })
+    .unwrap();
+    assert_eq!(verified.entries, 5000);
+    assert_eq!(told.first(), Some(&(1000, 5000)));
+    assert_eq!(told.last(), Some(&(5000, 5000)));
+    assert_eq!(journal.last_number(), 5050);
+}
+
+#[test]
+fn a_backup_of_a_running_journal_is_one_moment_and_can_be_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    let large = vec![3; 4 << 20];
+    journal
+        .append(&[message(20, &large)], &[alarm(1, None, 1, "acked")])
+        .unwrap();
+    journal.snapshot(7, b"state").unwrap();
+    let anchor = Anchor {
+        number: 7,
+        hash: journal.last_hash(),
+    };
+    let to = folder.path().join("copy.sqlite");
+    let mut steps = 0;
+    let verified = backup(folder.path(), &to, |_, _| {
+        steps += 1;
+        journal.append(&[message(21, b"meanwhile")], &[]).unwrap();
+    })
+    .unwrap();
+    assert!(steps > 2, "{steps}");
+    assert_eq!(journal.last_number(), 7 + steps);
+    assert_eq!(verified.anchor(), Some(anchor));
+    assert!(!folder.path().join("copy.sqlite.partial").exists());
+    assert!(!folder.path().join("copy.sqlite-wal").exists());
+
+    let restored = tempfile::tempdir().unwrap();
+    std::fs::copy(&to, restored.path().join(FILE)).unwrap();
+    let (mut again, opened) = Journal::open(restored.path()).unwrap();
+    assert_eq!((opened.last_number, opened.last_hash), (7, anchor.hash));
+    assert_eq!(opened.snapshot.unwrap().bytes, b"state");
+    assert_eq!(again.append(&[message(30, b"on")], &[]).unwrap(), 8..9);
+    assert_eq!(
+        again.reader().unwrap().alarm(1).unwrap().unwrap().state,
+        "acked"
+    );
+    let verified = verify(restored.path(), &[anchor], |_, _| {}).unwrap();
+    assert_eq!(verified.entries, 8);
+}
+
+#[test]
+fn a_backup_overwrites_nothing_and_leaves_nothing_when_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(six(folder.path()));
+    let to = folder.path().join("copy.sqlite");
+    for there in ["copy.sqlite", "copy.sqlite.partial"] {
+        let there = folder.path().join(there);
+        std::fs::write(&there, "mine").unwrap();
+        let error = backup(folder.path(), &to, |_, _| {}).unwrap_err();
+        assert!(matches!(error, BackupError::Exists { .. }), "{error}");
+        assert_eq!(std::fs::read(&there).unwrap(), b"mine");
+        std::fs::remove_file(there).unwrap();
+    }
+    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    file.execute("UPDATE entry SET now_ms = 0 WHERE number = 2", [])
+        .unwrap();
+    let error = backup(folder.path(), &to, |_, _| {}).unwrap_err();
+    assert!(matches!(error, BackupError::Bad(_)), "{error}");
+    assert!(!to.exists() && !folder.path().join("copy.sqlite.partial").exists());
+}
+
+/// Set for the process that is killed; names its data folder.
+const CHILD: &str = "DAVY_TEST_JOURNAL_CHILD";
+
+/// Not a test of its own: appends for ever, telling each number once it is committed.
+#[test]
+fn child_that_appends() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let limits = checkpoint::Limits {
+        passive_bytes: 1 << 18,
+        restart_bytes: 1 << 20,
+        ..checkpoint::Limits::default()
+    };
+    let (mut journal, opened) = Journal::open_with(Path::new(&folder), limits).unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "\ncommitted {}", opened.last_number).unwrap();
+    let input = vec![0x5A; 4000];
+    for round in 0_u64.. {
+        let group = vec![entry(1, Kind::Message, &input, b"[1]"); 1 + (round % 40) as usize];
+        let numbers = journal
+            .append(&group, &[alarm(round, None, 1, "x")])
+            .unwrap();
+        if round % 25 == 24 {
+            journal.snapshot(numbers.end - 1, &input).unwrap();
+        }
+        writeln!(out, "committed {}", numbers.end - 1).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_centre_has_kept_all_that_it_said_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = 0;
+    for kill_after in [1, 2, 3, 7, 11, 26, 27, 40, 75, 110] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "journal::tests::child_that_appends",
+                "--nocapture",
+            ])
+            .env(CHILD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut committed = lines.by_ref().filter_map(|line| {
+            let line = line.unwrap();
+            line.strip_prefix("committed ")
+                .map(|number| number.parse::<u64>().unwrap())
+        });
+        assert!(committed.next().unwrap() >= told);
+        told = committed.nth(kill_after - 1).unwrap();
+        child.kill().unwrap();
+        // What it had still said before the signal arrived counts as well.
+        told = committed.last().unwrap_or(told);
+        child.wait().unwrap();
+        // First as it lies there, then as a restart leaves it.
+        assert!(proven(folder.path()).last >= told);
+        let (journal, opened) = Journal::open(folder.path()).unwrap();
+        assert!(opened.last_number >= told);
+        assert_eq!(opened.snapshots_damaged, 0);
+        drop(journal);
+        assert_eq!(proven(folder.path()).last, opened.last_number);
+    }
+}
+
+fn any_kind() -> impl Strategy<Value = Kind> {
+    (1_i64..=5).prop_map(|code| Kind::from_code(code).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever is appended in whatever groups is read back and proven.
+    #[test]
+    fn any_groups_are_read_back_and_proven(
+        groups in prop::collection::vec(prop::collection::vec(
+            (any::<i64>(), any_kind(), prop::collection::vec(any::<u8>(), 0..300),
+             prop::collection::vec(any::<u8>(), 0..300)), 1..8), 1..8),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = open(folder.path());
+        for group in &groups {
+            let group: Vec<_> = group
+                .iter()
+                .map(|(now, kind, input, effects)| entry(*now, *kind, input, effects))
+                .collect();
+            journal.append(&group, &[]).unwrap();
+        }
+        let read = journal.reader().unwrap().read_on(0, usize::MAX, 1000).unwrap();
+        let told: Vec<_> = read
+            .into_iter()
+            .map(|entry| (entry.now.0, entry.kind, entry.input.unwrap(), entry.effects))
+            .collect();
+        prop_assert_eq!(told, groups.concat());
+        let verified = proven(folder.path());
+        prop_assert_eq!(verified.last_hash, journal.last_hash());
+    }
+}

@@ -1,0 +1,451 @@
+//! The one writer: open, append, snapshot, prune.
+//!
+//! The loop owns it. Each call is one transaction, synced when it returns; after an error the
+//! journal stands as before the call.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use davy_core::reading::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::chain::{Link, Sum};
+use super::checkpoint::{Checkpointer, Limits};
+use super::lock::Lock;
+use super::reader::Reader;
+use super::{
+    Broken, ENTRY_BYTES_MAX, Entry, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, PRUNE_ENTRIES_MAX,
+    Projection, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage, to_sql,
+};
+
+const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const INSERT_INPUT: &str = "INSERT INTO input VALUES (?1, ?2)";
+const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT (occurrence) DO UPDATE SET alarm = excluded.alarm, source = excluded.source,
+    raised_at = excluded.raised_at, changed_at = excluded.changed_at, state = excluded.state,
+    json = excluded.json";
+const UPSERT_HAZARD: &str = "INSERT INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (id) DO UPDATE SET source = excluded.source, state = excluded.state,
+    deadline = excluded.deadline, json = excluded.json";
+const LAST_ENTRIES: &str = "SELECT number, now_ms, kind, input_digest, effects, hash FROM entry
+    ORDER BY number DESC LIMIT 2";
+const SNAPSHOTS: &str = "SELECT number, digest, bytes FROM snapshot ORDER BY number DESC";
+const OLDEST_SNAPSHOT: &str = "SELECT min(number) FROM snapshot";
+const PRUNED_THROUGH: &str = "SELECT pruned_through FROM mark WHERE id = 1";
+/// The first message after ?1 and up to ?2 that was judged at ?3 or later.
+const FIRST_TO_KEEP: &str = "SELECT number FROM entry
+    WHERE number > ?1 AND number <= ?2 AND kind = 1 AND now_ms >= ?3 ORDER BY number LIMIT 1";
+const PRUNE: &str = "DELETE FROM input WHERE number IN
+    (SELECT number FROM entry WHERE number > ?1 AND number <= ?2 AND kind = 1)";
+
+/// The engine's state after an entry, as the caller wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last entry that is in it.
+    pub number: u64,
+    /// The state.
+    pub bytes: Vec<u8>,
+}
+
+/// What was found when the journal was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The last entry; 0 when there is none.
+    pub last_number: u64,
+    /// Its hash; [`Sum::NONE`] when there is none.
+    pub last_hash: Sum,
+    /// The newest snapshot that is whole.
+    pub snapshot: Option<Snapshot>,
+    /// Newer snapshots that were passed over because their digest does not fit.
+    pub snapshots_damaged: u32,
+}
+
+/// What one call of [`Journal::prune_inputs`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Messages whose bytes went.
+    pub inputs: u64,
+    /// The bytes of messages up to this entry are gone.
+    pub through: u64,
+    /// Whether another call would find more.
+    pub more: bool,
+}
+
+/// The journal of one data folder. Dropping it ends its checkpoints and frees the folder.
+#[derive(Debug)]
+pub struct Journal {
+    // The order matters: fields are dropped from the top, and the lock must go last.
+    connection: Connection,
+    checkpointer: Checkpointer,
+    file: PathBuf,
+    last_number: u64,
+    last_hash: Sum,
+    _lock: Lock,
+}
+
+impl Journal {
+    /// Opens the journal of a data folder, and makes both when they are not there.
+    ///
+    /// The last entry is checked against its hash and the one before; [`super::verify`] checks
+    /// the rest.
+    pub fn open(folder: &Path) -> Result<(Self, Opened), JournalError> {
+        Self::open_with(folder, Limits::default())
+    }
+
+    /// As [`Journal::open`], with the limits of the write-ahead log.
+    pub fn open_with(folder: &Path, limits: Limits) -> Result<(Self, Opened), JournalError> {
+        let failed = |deed| {
+            move |source| JournalError::Folder {
+                deed,
+                path: folder.to_path_buf(),
+                source,
+            }
+        };
+        fs::create_dir_all(folder).map_err(failed("making the data folder"))?;
+        let lock = Lock::take(folder)?;
+        let file = folder.join(FILE);
+        let mut connection = schema::open_writer(&file)?;
+        // A new file's name lives in the folder: it must be on the disk before anything in it is.
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed("syncing the data folder"))?;
+        let (last_number, last_hash) = read_tail(&connection)?;
+        let (snapshot, snapshots_damaged) = read_snapshot(&connection, last_number)?;
+        let checkpointer = Checkpointer::start(&file, &mut connection, limits)?;
+        let journal = Self {
+            connection,
+            checkpointer,
+            file,
+            last_number,
+            last_hash,
+            _lock: lock,
+        };
+        let opened = Opened {
+            last_number,
+            last_hash,
+            snapshot,
+            snapshots_damaged,
+        };
+        Ok((journal, opened))
+    }
+
+    /// Appends a group with what followed, synced to the disk, and returns its numbers.
+    ///
+    /// All of it is kept or none; after an error the same group can be appended again.
+    pub fn append(
+        &mut self,
+        group: &[Entry<'_>],
+        projections: &[Projection<'_>],
+    ) -> Result<Range<u64>, JournalError> {
+        let first = self.last_number + 1;
+        if group.is_empty() && projections.is_empty() {
+            return Ok(first..first);
+        }
+        check_group(group, projections)?;
+        self.checkpointer.give_way();
+        let failed = storage("appending to the journal");
+        let transaction = begin(&mut self.connection).map_err(failed)?;
+        let last_hash = insert_entries(&transaction, group, first, self.last_hash)
+            .and_then(|hash| write_projections(&transaction, projections).map(|()| hash))
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        self.last_number += group.len() as u64;
+        self.last_hash = last_hash;
+        Ok(first..self.last_number + 1)
+    }
+
+    /// Keeps the engine's state after entry `number`, and the one before it; older ones go.
+    pub fn snapshot(&mut self, number: u64, bytes: &[u8]) -> Result<(), JournalError> {
+        if number > self.last_number {
+            return Err(JournalError::Beyond {
+                what: "snapshot of entry",
+                found: number,
+                last: self.last_number,
+            });
+        }
+        allow("bytes of a snapshot", bytes.len(), SNAPSHOT_BYTES_MAX)?;
+        let failed = storage("writing a snapshot");
+        let digest = Sum::of(bytes);
+        let transaction = begin(&mut self.connection).map_err(failed)?;
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO snapshot VALUES (?1, ?2, ?3)")
+            .and_then(|mut insert| insert.execute(params![to_sql(number), digest.0, bytes]))
+            .map_err(failed)?;
+        transaction
+            .prepare_cached(
+                "DELETE FROM snapshot WHERE number NOT IN
+                 (SELECT number FROM snapshot ORDER BY number DESC LIMIT ?1)",
+            )
+            .and_then(|mut delete| delete.execute([SNAPSHOTS_KEPT]))
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)
+    }
+
+    /// Takes out the bytes of messages judged before `before`, oldest first, up to `not_after`
+    /// and never past the oldest snapshot: a restart needs what follows it.
+    ///
+    /// One call looks at [`PRUNE_ENTRIES_MAX`] entries; call again while there is more. It stops
+    /// at the first message that is young enough to keep. Commands, configurations and starts
+    /// stay for good, and so does every hash.
+    pub fn prune_inputs(
+        &mut self,
+        before: Timestamp,
+        not_after: u64,
+    ) -> Result<Pruned, JournalError> {
+        let failed = storage("pruning the journal");
+        let transaction = begin(&mut self.connection).map_err(failed)?;
+        let done = prune(&transaction, before, not_after).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
+    }
+
+    /// A reader on a connection of its own, which may go to another thread.
+    pub fn reader(&self) -> Result<Reader, JournalError> {
+        Reader::open(&self.file)
+    }
+
+    /// The last entry; 0 when there is none.
+    pub fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Its hash: with the number, an anchor to note elsewhere.
+    pub fn last_hash(&self) -> Sum {
+        self.last_hash
+    }
+
+    /// The write-ahead log and its checkpoints, for `/metrics`.
+    pub fn checkpoints(&self) -> super::checkpoint::Counters {
+        self.checkpointer.counters()
+    }
+
+    /// The checkpoints, so that a test can do one itself.
+    #[cfg(test)]
+    pub(super) fn checkpointer(&self) -> &Checkpointer {
+        &self.checkpointer
+    }
+
+    /// The writer's connection, so that a test can make the disk full.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Takes the write lock at once, so that a group never fails half-way for want of it.
+fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+fn allow(what: &'static str, found: usize, allowed: usize) -> Result<(), JournalError> {
+    if found > allowed {
+        return Err(JournalError::TooLarge {
+            what,
+            found: found as u64,
+            allowed: allowed as u64,
+        });
+    }
+    Ok(())
+}
+
+fn check_group(group: &[Entry<'_>], projections: &[Projection<'_>]) -> Result<(), JournalError> {
+    if group.is_empty() {
+        return Err(JournalError::NothingToFollow(projections.len()));
+    }
+    allow("entries of a group", group.len(), GROUP_ENTRIES_MAX)?;
+    for entry in group {
+        allow("bytes of an input", entry.input.len(), ENTRY_BYTES_MAX)?;
+        allow("bytes of effects", entry.effects.len(), ENTRY_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+/// Writes the rows of a group and returns the hash of the last one.
+fn insert_entries(
+    transaction: &Transaction<'_>,
+    group: &[Entry<'_>],
+    first: u64,
+    mut previous: Sum,
+) -> rusqlite::Result<Sum> {
+    let mut insert_entry = transaction.prepare_cached(INSERT_ENTRY)?;
+    let mut insert_input = transaction.prepare_cached(INSERT_INPUT)?;
+    for (entry, number) in group.iter().zip(first..) {
+        let link = Link {
+            previous,
+            number,
+            now: entry.now,
+            kind: entry.kind,
+            input: Sum::of(entry.input),
+            effects: Sum::of(entry.effects),
+        };
+        previous = link.hash();
+        let effects = (!entry.effects.is_empty()).then_some(entry.effects);
+        insert_entry.execute(params![
+            to_sql(number),
+            entry.now.0,
+            entry.kind.code(),
+            link.input.0,
+            effects,
+            previous.0
+        ])?;
+        insert_input.execute(params![to_sql(number), entry.input])?;
+    }
+    Ok(previous)
+}
+
+fn write_projections(
+    transaction: &Transaction<'_>,
+    projections: &[Projection<'_>],
+) -> rusqlite::Result<()> {
+    if projections.is_empty() {
+        return Ok(());
+    }
+    let mut upsert_alarm = transaction.prepare_cached(UPSERT_ALARM)?;
+    let mut upsert_hazard = transaction.prepare_cached(UPSERT_HAZARD)?;
+    for projection in projections {
+        match *projection {
+            Projection::Alarm {
+                occurrence,
+                alarm,
+                source,
+                raised_at,
+                changed_at,
+                state,
+                json,
+            } => upsert_alarm.execute(params![
+                to_sql(occurrence),
+                alarm,
+                source,
+                raised_at.0,
+                changed_at.0,
+                state,
+                json
+            ])?,
+            Projection::Hazard {
+                id,
+                source,
+                state,
+                deadline,
+                json,
+            } => upsert_hazard.execute(params![
+                to_sql(id),
+                source,
+                state,
+                deadline.map(|deadline| deadline.0),
+                json
+            ])?,
+        };
+    }
+    Ok(())
+}
+
+fn prune(
+    transaction: &Transaction<'_>,
+    before: Timestamp,
+    not_after: u64,
+) -> rusqlite::Result<Pruned> {
+    let done: i64 = transaction
+        .prepare_cached(PRUNED_THROUGH)?
+        .query_row([], |row| row.get(0))?;
+    let oldest_snapshot: Option<i64> = transaction
+        .prepare_cached(OLDEST_SNAPSHOT)?
+        .query_row([], |row| row.get(0))?;
+    let done = from_sql(done);
+    let allowed = not_after.min(oldest_snapshot.map_or(0, from_sql));
+    let batch = allowed.min(done.saturating_add(PRUNE_ENTRIES_MAX));
+    if batch <= done {
+        return Ok(Pruned {
+            inputs: 0,
+            through: done,
+            more: false,
+        });
+    }
+    let kept: Option<i64> = transaction
+        .prepare_cached(FIRST_TO_KEEP)?
+        .query_row(params![to_sql(done), to_sql(batch), before.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let through = kept.map_or(batch, |kept| from_sql(kept).saturating_sub(1));
+    let inputs = transaction
+        .prepare_cached(PRUNE)?
+        .execute([to_sql(done), to_sql(through)])?;
+    transaction
+        .prepare_cached("UPDATE mark SET pruned_through = ?1 WHERE id = 1")?
+        .execute([to_sql(through)])?;
+    Ok(Pruned {
+        inputs: inputs as u64,
+        through,
+        more: kept.is_none() && batch < allowed,
+    })
+}
+
+/// The last number and hash, after a look at whether they follow from the row.
+fn read_tail(connection: &Connection) -> Result<(u64, Sum), JournalError> {
+    let failed = storage("reading the end of the journal");
+    let mut statement = connection.prepare_cached(LAST_ENTRIES).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else {
+        return Ok((0, Sum::NONE));
+    };
+    let number = from_sql(row.get(0).map_err(failed)?);
+    let code = row.get(2).map_err(failed)?;
+    let effects: Option<Vec<u8>> = row.get(4).map_err(failed)?;
+    let hash = Sum(row.get(5).map_err(failed)?);
+    let kind = Kind::from_code(code).ok_or_else(|| Broken {
+        number,
+        what: "kind",
+        found: code.to_string(),
+        expected: "1 to 6".to_owned(),
+    })?;
+    let mut link = Link {
+        previous: Sum::NONE,
+        number,
+        now: Timestamp(row.get(1).map_err(failed)?),
+        kind,
+        input: Sum(row.get(3).map_err(failed)?),
+        effects: Sum::of(&effects.unwrap_or_default()),
+    };
+    if let Some(before) = rows.next().map_err(failed)? {
+        link.previous = Sum(before.get(5).map_err(failed)?);
+    }
+    if link.hash() != hash {
+        return Err(JournalError::Broken(Broken {
+            number,
+            what: "hash",
+            found: hash.to_string(),
+            expected: link.hash().to_string(),
+        }));
+    }
+    Ok((number, hash))
+}
+
+/// The newest snapshot that is whole, and how many newer ones are not.
+fn read_snapshot(
+    connection: &Connection,
+    last: u64,
+) -> Result<(Option<Snapshot>, u32), JournalError> {
+    let failed = storage("reading the last snapshot");
+    let mut statement = connection.prepare_cached(SNAPSHOTS).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut damaged = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let number = from_sql(row.get(0).map_err(failed)?);
+        if number > last {
+            return Err(JournalError::Broken(Broken {
+                number,
+                what: "a snapshot of it",
+                found: format!("the journal ends at {last}"),
+                expected: "the entry".to_owned(),
+            }));
+        }
+        let digest = Sum(row.get(1).map_err(failed)?);
+        let bytes: Vec<u8> = row.get(2).map_err(failed)?;
+        if Sum::of(&bytes) == digest {
+            return Ok((Some(Snapshot { number, bytes }), damaged));
+        }
+        damaged += 1;
+    }
+    Ok((None, damaged))
+}

@@ -1,0 +1,242 @@
+//! Everything of the centre wired together: broker, loop, MQTT in and out, sinks, evidence, HTTP.
+//!
+//! Used by `davy serve` and, with gateways and a simulated plant in the same process, by the demo.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use davy_core::config::SourceFile;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Sessions, Shared, router};
+use crate::broker::{Accounts, Broker, BrokerError};
+use crate::centre::{Centre, CentreError};
+use crate::sinks::{InfluxConfig, Sinks, SinksError};
+use crate::{evidence, ingest};
+
+/// Answers to gateways that wait for the broker.
+const OUTBOUND_MAX: usize = 1_024;
+
+/// What the centre is run by.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The files of the site.
+    pub files: Vec<SourceFile>,
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// The host id of Sparkplug's STATE.
+    pub host_id: String,
+    /// Where HTTP listens; loopback only.
+    pub http: SocketAddr,
+    /// `InfluxDB` 2, if readings go there as well.
+    pub influxdb: Option<InfluxConfig>,
+}
+
+/// Which broker.
+#[derive(Clone, Debug)]
+pub enum Mqtt {
+    /// The embedded one.
+    Embedded {
+        /// Where it listens; port 0 takes a free one.
+        listen: SocketAddr,
+        /// Who may sign in.
+        accounts: Accounts,
+    },
+    /// One outside.
+    Outside {
+        /// Its host.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// User and password of the centre.
+        account: (String, String),
+    },
+}
+
+/// Why the centre does not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A door that is not loopback.
+    #[error(
+        "{what} listens at {found}; allowed are loopback addresses until there are users and TLS"
+    )]
+    NotLoopback {
+        /// Which door.
+        what: &'static str,
+        /// Where it was to listen.
+        found: SocketAddr,
+    },
+    /// The broker.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The loop.
+    #[error(transparent)]
+    Centre(#[from] CentreError),
+    /// A sink.
+    #[error(transparent)]
+    Sinks(#[from] SinksError),
+    /// The HTTP listener.
+    #[error("listening for HTTP at {address}: {source}")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running centre.
+pub struct Serving {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where the broker listens, or is.
+    pub mqtt: (String, u16),
+    /// The loop.
+    pub centre: Centre,
+    broker: Option<Broker>,
+    thread: std::thread::JoinHandle<()>,
+    sinks: Sinks,
+    tasks: JoinSet<()>,
+    cancel: CancellationToken,
+}
+
+/// Starts everything; `said` is told what is being done.
+pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, ServeError> {
+    loopback("HTTP", options.http)?;
+    let gateways = gateways(&options.files);
+    let (mqtt, account, group, broker) = match &options.mqtt {
+        Mqtt::Embedded { listen, accounts } => {
+            loopback("the MQTT broker", *listen)?;
+            said("starting the MQTT broker");
+            let broker = Broker::start(*listen, accounts.clone()).await?;
+            let at = (broker.address.ip().to_string(), broker.address.port());
+            let group = accounts.group.clone();
+            (at, accounts.centre.clone(), group, Some(broker))
+        }
+        Mqtt::Outside {
+            host,
+            port,
+            account,
+        } => {
+            let group = group(&options.files);
+            ((host.clone(), *port), account.clone(), group, None)
+        }
+    };
+    said("opening the journal and going on where it ended");
+    let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
+    let (centre, thread) = Centre::start(&options.data, options.files.clone(), outbound)?;
+    said("opening the series");
+    let sinks = Sinks::start(&options.data, &centre, options.influxdb.clone())?;
+    let cancel = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let counters = Arc::new(ingest::Counters::default());
+    let link = ingest::Link {
+        host: mqtt.0.clone(),
+        port: mqtt.1,
+        account,
+        group,
+        host_id: options.host_id.clone(),
+        gateways,
+    };
+    tasks.spawn(ingest::run(
+        link,
+        centre.clone(),
+        outbound_in,
+        Arc::clone(&counters),
+        cancel.clone(),
+    ));
+    tasks.spawn(evidence::run(centre.clone(), sinks.clone(), cancel.clone()));
+    let shared = Arc::new(Shared {
+        centre: centre.clone(),
+        folder: options.data.clone(),
+        sinks: sinks.clone(),
+        ingest: counters,
+        sessions: Sessions::default(),
+    });
+    let http = listen(options.http, shared, &cancel, &mut tasks).await?;
+    Ok(Serving {
+        http,
+        mqtt,
+        centre,
+        broker,
+        thread,
+        sinks,
+        tasks,
+        cancel,
+    })
+}
+
+impl Serving {
+    /// Ends everything in order: nothing new comes in, what waits is committed, sinks are synced.
+    pub async fn stop(mut self) {
+        self.cancel.cancel();
+        self.tasks.shutdown().await;
+        self.centre.stop().await;
+        let thread = self.thread;
+        let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("the loop did not end in order");
+        }
+        self.sinks.stop();
+        if let Some(broker) = self.broker {
+            broker.stop().await;
+        }
+    }
+}
+
+async fn listen(
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) -> Result<SocketAddr, ServeError> {
+    let failed = |source| ServeError::Http { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?;
+    let cancel = cancel.clone();
+    tasks.spawn(async move {
+        let serve = axum::serve(listener, router(shared));
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            served = serve => if let Err(error) = served {
+                tracing::error!(%error, "HTTP has ended");
+            }
+        }
+    });
+    Ok(at)
+}
+
+fn loopback(what: &'static str, address: SocketAddr) -> Result<(), ServeError> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(ServeError::NotLoopback {
+        what,
+        found: address,
+    })
+}
+
+/// Gateways of the site; none when its files have faults, which the loop tells.
+fn gateways(files: &[SourceFile]) -> Vec<String> {
+    let config = davy_core::config::check(files);
+    config.map_or_else(
+        |_| Vec::new(),
+        |config| config.gateways.into_iter().map(|one| one.id).collect(),
+    )
+}
+
+fn group(files: &[SourceFile]) -> String {
+    davy_core::config::check(files).map_or_else(|_| String::new(), |config| config.group)
+}
+
+/// Whether a data folder has a journal already.
+pub fn has_journal(folder: &Path) -> bool {
+    crate::journal::file_of(folder).exists()
+}

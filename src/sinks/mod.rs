@@ -1,0 +1,273 @@
+//! What follows the journal by cursor, each at its own pace and in its own file.
+//!
+//! ```text
+//!             ┌→ decode → series.db          trends of the console
+//! journal ────┤
+//!             └→ decode → InfluxDB 2         cursor in influxdb.sqlite
+//! ```
+//!
+//! None of these can lose anything or hold the loop up: each keeps the journal number up to which
+//! it has stored or sent everything, and goes on from there after a restart. What a sink has not
+//! passed must stay in the journal: prune it only up to [`Sinks::oldest_cursor`].
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use davy_core::reading::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The embedded store of readings: every value with its quality and time.
+pub mod series;
+
+/// Readings to InfluxDB 2.
+pub mod influxdb;
+
+mod decode;
+
+mod follow;
+
+mod trend;
+
+#[cfg(test)]
+mod tests;
+
+pub use influxdb::InfluxConfig;
+
+use crate::centre::Centre;
+use crate::journal::{JournalError, Reader, file_of};
+use follow::{Follower, Pauses, Progress, Sink};
+use influxdb::{Influx, InfluxError};
+use series::{Series, SeriesError, SeriesReader};
+use trend::Trend;
+
+/// Why the sinks did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SinksError {
+    /// The embedded series.
+    #[error("opening the series: {0}")]
+    Series(#[from] SeriesError),
+    /// `InfluxDB`.
+    #[error("setting up InfluxDB: {0}")]
+    Influx(#[from] InfluxError),
+    /// The journal that they follow.
+    #[error("opening the journal for the sinks: {0}")]
+    Journal(#[from] JournalError),
+    /// A sink cannot go on from its cursor.
+    #[error("going on with sink {name}: {why}")]
+    Resume {
+        /// Which sink.
+        name: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// A thread of one of them.
+    #[error("starting the thread of sink {name}: {source}")]
+    Thread {
+        /// Which sink.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// How far a sink has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// Which sink: `series`, `influxdb`.
+    pub name: &'static str,
+    /// The journal number up to which everything is stored.
+    pub cursor: u64,
+    /// Entries of the journal after it.
+    pub lag: u64,
+    /// When the entry at the cursor was judged; 0 in an empty journal.
+    pub through: Timestamp,
+    /// Readings handed to it since the start.
+    pub readings: u64,
+    /// Attempts to store that failed since the start.
+    pub failures: u64,
+    /// Readings that were put aside because the other side does not take them.
+    pub refused: u64,
+    /// Messages that it never saw because their bytes had been pruned.
+    pub pruned: u64,
+    /// Entries that are no input; each is in the log with its number.
+    pub unreadable: u64,
+    /// Why it does not get on at the moment; none when it does.
+    pub error: Option<String>,
+}
+
+impl SinkStatus {
+    /// How old the oldest entry is that waits, in ms; 0 when none does.
+    pub fn lag_ms(&self, now: Timestamp) -> u64 {
+        follow::lag_ms(self.lag, self.through, now)
+    }
+}
+
+/// All sinks of a centre. They end with [`Sinks::stop`], or with the last clone of this.
+#[derive(Clone)]
+pub struct Sinks(Arc<Running>);
+
+struct Running {
+    series: Arc<SeriesReader>,
+    sinks: Vec<(&'static str, Arc<Progress>)>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    committed: watch::Receiver<u64>,
+    stop: CancellationToken,
+}
+
+impl Sinks {
+    /// Opens the sinks' files in the data folder of `centre` and lets each follow the journal there
+    /// on a thread of its own.
+    pub fn start(
+        folder: &Path,
+        centre: &Centre,
+        influx: Option<InfluxConfig>,
+    ) -> Result<Self, SinksError> {
+        Self::start_with(folder, centre.committed(), influx)
+    }
+
+    /// As [`Sinks::start`], where something else writes the journal; `committed` is its last
+    /// number, as it grows.
+    pub fn start_with(
+        folder: &Path,
+        committed: watch::Receiver<u64>,
+        influx: Option<InfluxConfig>,
+    ) -> Result<Self, SinksError> {
+        let journal = file_of(folder);
+        let series = Series::open(folder)?;
+        let mut sinks = Running {
+            series: Arc::new(series.reader()?),
+            sinks: Vec::new(),
+            threads: Mutex::default(),
+            committed,
+            stop: CancellationToken::new(),
+        };
+        sinks.follow("series", &journal, Trend::new(series))?;
+        if let Some(config) = influx {
+            let sink = Influx::open(folder, config, sinks.stop.clone())?;
+            sinks.follow("influxdb", &journal, sink)?;
+        }
+        Ok(Self(Arc::new(sinks)))
+    }
+
+    /// The series, for queries.
+    pub fn series(&self) -> Arc<SeriesReader> {
+        Arc::clone(&self.0.series)
+    }
+
+    /// The entry up to which the series holds every reading.
+    pub fn series_cursor(&self) -> u64 {
+        let series = self.0.sinks.first();
+        series.map_or(0, |(_, progress)| progress.cursor.load(Ordering::Acquire))
+    }
+
+    /// The entry up to which every sink has stored everything for good: the journal may prune to
+    /// here.
+    pub fn oldest_cursor(&self) -> u64 {
+        let durable = |(_, progress): &(_, Arc<Progress>)| progress.durable.load(Ordering::Acquire);
+        self.0.sinks.iter().map(durable).min().unwrap_or(0)
+    }
+
+    /// How far each has come.
+    pub fn status(&self) -> Vec<SinkStatus> {
+        let last = *self.0.committed.borrow();
+        (self.0.sinks.iter())
+            .map(|(name, progress)| progress.status(name, last))
+            .collect()
+    }
+
+    /// Ends all of them, and waits until each has: as long as a write to a disk takes.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl Running {
+    fn follow<S: Sink + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        journal: &Path,
+        sink: S,
+    ) -> Result<(), SinksError> {
+        let reader = Reader::open(journal)?;
+        let (committed, stop) = (self.committed.clone(), self.stop.clone());
+        let (begun, begins) = sync_channel(1);
+        let failed = move |source| SinksError::Thread { name, source };
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                // A runtime must not be dropped where others wait, so it lives and dies in here.
+                let follower = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(failed)
+                    .and_then(|runtime| {
+                        Follower::new(name, sink, reader, Pauses::default(), stop, runtime).map_err(
+                            |error| SinksError::Resume {
+                                name,
+                                why: error.what,
+                            },
+                        )
+                    });
+                match follower {
+                    Ok(follower) => {
+                        // Whoever started it waits for this.
+                        drop(begun.send(Ok(follower.progress())));
+                        follower.run(committed);
+                    }
+                    Err(error) => drop(begun.send(Err(error))),
+                }
+            })
+            .map_err(failed)?;
+        let ended = || SinksError::Resume {
+            name,
+            why: "its thread has ended".to_owned(),
+        };
+        let progress = begins.recv().map_err(|_| ended())??;
+        self.sinks.push((name, progress));
+        self.threads
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("the thread of a sink has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Progress {
+    fn status(&self, name: &'static str, last: u64) -> SinkStatus {
+        let cursor = self.cursor.load(Ordering::Acquire);
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.load(Ordering::Acquire);
+        SinkStatus {
+            name,
+            cursor,
+            lag: last.saturating_sub(cursor),
+            through: Timestamp(self.through_ms.load(Ordering::Acquire)),
+            readings: self.readings.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            pruned: self.pruned.load(Ordering::Relaxed),
+            unreadable: self.unreadable.load(Ordering::Relaxed),
+            error: (error.clone()).or_else(|| ended.then(|| "it has ended".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! The writer: readings into heads, heads into rows, all of it in one transaction with the cursor.
+//!
+//! Invariants: nothing in memory changes before its transaction is through, so a commit that
+//! failed can be tried again; every reading in memory is in the head log; the log's rows hold at
+//! most twice the live readings and [`LOG_SLACK`]. Work beside the commit is bounded: a commit
+//! carries no more readings than it brings (or [`CARRY_MIN`]) and merges [`MERGES_MAX`] points.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use davy_core::reading::{Quality, Timestamp};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
+
+use super::columns::Columns;
+use super::layout::{self, rows};
+use super::merge::{self, Merged, PRUNE_ROWS};
+use super::reader::{Heads, SeriesReader};
+use super::row::{self, Place, ROW_READINGS};
+use super::{PENDING_MAX, POINTS_MAX, Pruned, SeriesError, head};
+
+/// Readings of a head that is sealed. Half of it times the points is what memory holds: 55,000
+/// points take 120 MB at 17 bytes a reading.
+const SEAL_READINGS: usize = 256;
+
+/// Readings that the log may hold beside twice the live ones.
+const LOG_SLACK: usize = 1 << 16;
+
+/// Readings that a commit may carry at least from the old end of the log to the new one.
+const CARRY_MIN: usize = 1 << 12;
+
+/// Points that one commit merges from `recent` into `blocks`.
+const MERGES_MAX: usize = 16;
+
+/// Bytes written after which the file is synced and the write-ahead log is emptied.
+const CHECKPOINT_BYTES: usize = 4 << 20;
+
+/// Points that one call of `prune` visits.
+const PRUNE_POINTS: usize = 4096;
+
+/// Names a point in one open store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesPoint(u32);
+
+/// The store, open for writing. There is one of it.
+pub struct Series {
+    path: PathBuf,
+    connection: Connection,
+    /// Shared with the readers; point number 0 is not used.
+    heads: Arc<Heads>,
+    /// By point number, as `heads`.
+    tags: Vec<String>,
+    numbers: HashMap<String, u32>,
+    /// Points in the file; those after it are stored with the next commit.
+    tags_stored: usize,
+    /// By point number: the log row in which its head begins; 0 when it has none.
+    begins: Vec<u64>,
+    /// Rows of the head log: number and how many readings.
+    log: VecDeque<(u64, usize)>,
+    batch: u64,
+    /// Since the last commit.
+    pending: BTreeMap<u32, Columns>,
+    pending_readings: usize,
+    /// By point number: readings in `recent`.
+    recent: Vec<usize>,
+    to_merge: BTreeSet<u32>,
+    cursor: u64,
+    durable: u64,
+    bytes_unsynced: usize,
+    damaged: u64,
+    prune_next: usize,
+}
+
+/// What a commit is going to do, worked out before anything is touched.
+#[derive(Default)]
+struct Plan {
+    sealed: Vec<(u32, Columns)>,
+    /// Heads that are written again, then what is new.
+    logged: Vec<(u32, Columns)>,
+    carried: BTreeSet<u32>,
+    begins: Vec<u64>,
+    /// Log rows before this one hold nothing that lives.
+    log_from: u64,
+}
+
+impl Series {
+    /// Opens the store in a data folder, or makes an empty one.
+    pub fn open(folder: &Path) -> Result<Self, SeriesError> {
+        let path = folder.join(layout::FILE);
+        let failed = |source| SeriesError::Open {
+            path: path.clone(),
+            source,
+        };
+        let connection = layout::open(&path)?;
+        let cursor = connection
+            .query_row("SELECT number FROM cursor", [], |row| row.get::<_, i64>(0))
+            .map_err(failed)? as u64;
+        let mut series = Self {
+            path,
+            connection,
+            heads: Arc::new(RwLock::new(vec![Columns::default()])),
+            tags: vec![String::new()],
+            numbers: HashMap::new(),
+            tags_stored: 1,
+            begins: vec![0],
+            log: VecDeque::new(),
+            batch: 0,
+            pending: BTreeMap::new(),
+            pending_readings: 0,
+            recent: vec![0],
+            to_merge: BTreeSet::new(),
+            cursor,
+            durable: 0,
+            bytes_unsynced: 0,
+            damaged: 0,
+            prune_next: 0,
+        };
+        series.restore()?;
+        series.checkpoint()?;
+        Ok(series)
+    }
+
+    /// The journal number up to which all is stored; the sink follows from here.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// What was stored with the cursor for going on from it; none before the first.
+    pub fn state(&self) -> Result<Option<Vec<u8>>, SeriesError> {
+        layout::state(&self.connection).map_err(SeriesError::store("reading the cursor's state"))
+    }
+
+    /// The journal number up to which a loss of power takes nothing: the journal may prune to here.
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Blocks found damaged while merging, since the start. They are kept as they are.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Points that wait to be merged; a few in each commit are.
+    pub fn merges_waiting(&self) -> usize {
+        self.to_merge.len()
+    }
+
+    /// Readings that wait for a commit.
+    pub fn pending(&self) -> usize {
+        self.pending_readings
+    }
+
+    /// The point of a tag, made if there is none.
+    pub fn point(&mut self, tag: &str) -> Result<SeriesPoint, SeriesError> {
+        if let Some(number) = self.numbers.get(tag) {
+            return Ok(SeriesPoint(*number));
+        }
+        if self.tags.len() > POINTS_MAX {
+            return Err(SeriesError::PointsFull(tag.to_owned()));
+        }
+        Ok(SeriesPoint(self.add_point(tag.to_owned())))
+    }
+
+    /// Takes a reading in, to be stored with the next commit; of any time, in any order.
+    pub fn append(
+        &mut self,
+        point: SeriesPoint,
+        at: Timestamp,
+        value: f64,
+        quality: Quality,
+    ) -> Result<(), SeriesError> {
+        if self.pending_readings >= PENDING_MAX {
+            return Err(SeriesError::PendingFull);
+        }
+        self.pending_readings += 1;
+        let readings = self.pending.entry(point.0).or_default();
+        readings.push(at.0, value, quality.code());
+        Ok(())
+    }
+
+    /// Stores what was appended, and that the journal is followed up to `cursor`, all or nothing.
+    pub fn commit(&mut self, cursor: u64) -> Result<(), SeriesError> {
+        self.commit_with(cursor, None)
+    }
+
+    /// As [`Series::commit`], and in the same transaction what the one who follows the journal
+    /// must know to go on from `cursor`. `None` leaves what is stored of that as it is.
+    pub fn commit_with(&mut self, cursor: u64, state: Option<&[u8]>) -> Result<(), SeriesError> {
+        if cursor < self.cursor {
+            return Err(SeriesError::CursorBack {
+                found: cursor,
+                stored: self.cursor,
+            });
+        }
+        let batch = self.batch + 1;
+        let plan = self.plan(batch);
+        let logged = plan.logged.iter().map(|(_, readings)| readings.len()).sum();
+        let doing = SeriesError::store("committing readings");
+        let transaction = self.connection.unchecked_transaction().map_err(&doing)?;
+        for (number, tag) in self.tags.iter().enumerate().skip(self.tags_stored) {
+            transaction
+                .prepare_cached("INSERT INTO points (id, tag) VALUES (?1, ?2)")
+                .and_then(|mut insert| insert.execute(params![number as i64, tag]))
+                .map_err(&doing)?;
+        }
+        let mut written = 0;
+        if logged > 0 {
+            let bytes = head::write(plan.logged.iter().map(|(point, new)| (*point, new)));
+            written += bytes.len();
+            transaction
+                .prepare_cached("INSERT INTO head_log VALUES (?1, ?2)")
+                .and_then(|mut insert| insert.execute(params![batch as i64, bytes]))
+                .map_err(&doing)?;
+        }
+        for (point, readings) in &plan.sealed {
+            let tag = self.tag(*point);
+            written += row::insert(&transaction, Place::Recent, *point, tag, readings)?;
+            transaction
+                .prepare_cached("UPDATE points SET sealed = ?2 WHERE id = ?1")
+                .and_then(|mut update| update.execute(params![point, batch as i64]))
+                .map_err(&doing)?;
+        }
+        transaction
+            .prepare_cached("DELETE FROM head_log WHERE batch < ?1")
+            .and_then(|mut delete| delete.execute([plan.log_from as i64]))
+            .map_err(&doing)?;
+        let merged = self.merge(&transaction)?;
+        layout::set_cursor(&transaction, cursor, state).map_err(&doing)?;
+        written += state.map_or(0, <[u8]>::len);
+        transaction.commit().map_err(&doing)?;
+        self.bytes_unsynced += written + merged.bytes;
+        self.cursor = cursor;
+        self.settle(plan, &merged, batch, logged);
+        if self.bytes_unsynced >= CHECKPOINT_BYTES {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Syncs the file and empties the write-ahead log, as far as readers let it. `false`: not all.
+    pub fn checkpoint(&mut self) -> Result<bool, SeriesError> {
+        let (busy, frames, done) = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], layout::checkpointed)
+            .map_err(SeriesError::store("syncing series"))?;
+        let all = busy == 0 && frames == done;
+        if all {
+            self.durable = self.cursor;
+            self.bytes_unsynced = 0;
+        }
+        Ok(all)
+    }
+
+    /// A reader with a connection of its own.
+    pub fn reader(&self) -> Result<SeriesReader, SeriesError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)
+            .and_then(|connection| {
+                connection.execute_batch("PRAGMA busy_timeout = 5000")?;
+                Ok(connection)
+            })
+            .map_err(|source| SeriesError::Open {
+                path: self.path.clone(),
+                source,
+            })?;
+        Ok(SeriesReader::new(connection, Arc::clone(&self.heads)))
+    }
+
+    /// Deletes rows whose last reading lies before the time that `before` gives for the tag.
+    ///
+    /// `None` keeps all of a tag. A row goes when all of it may go, so up to a row of readings
+    /// (4.5 hours at 1 s) stays longer; heads stay. One call visits a bounded number of points and
+    /// goes on where the last one ended; freed pages are used again.
+    pub fn prune(
+        &mut self,
+        before: impl Fn(&str) -> Option<Timestamp>,
+    ) -> Result<Pruned, SeriesError> {
+        let end = (self.prune_next + PRUNE_POINTS).min(self.tags_stored);
+        let doing = SeriesError::store("pruning series");
+        let transaction = self.connection.unchecked_transaction().map_err(&doing)?;
+        let (mut pruned, mut again, mut recent) = (Pruned::default(), false, Vec::new());
+        for point in self.prune_next.max(1)..end {
+            let Some(limit) = self.tags.get(point).and_then(|tag| before(tag)) else {
+                continue;
+            };
+            for place in Place::ALL {
+                let (rows, readings) =
+                    merge::prune_rows(&transaction, place, point, limit).map_err(&doing)?;
+                again |= rows == PRUNE_ROWS;
+                pruned.readings += readings;
+                if place == Place::Recent {
+                    recent.push((point, readings as usize));
+                }
+            }
+        }
+        transaction.commit().map_err(&doing)?;
+        for (point, readings) in recent {
+            if let Some(left) = self.recent.get_mut(point) {
+                *left = left.saturating_sub(readings);
+            }
+        }
+        pruned.done = !again && end == self.tags_stored;
+        match (again, pruned.done) {
+            (true, _) => {} // the same points once more
+            (false, true) => self.prune_next = 0,
+            (false, false) => self.prune_next = end,
+        }
+        Ok(pruned)
+    }
+
+    fn tag(&self, point: u32) -> &str {
+        self.tags.get(point as usize).map_or("", String::as_str)
+    }
+
+    fn add_point(&mut self, tag: String) -> u32 {
+        let number = self.tags.len() as u32;
+        self.numbers.insert(tag.clone(), number);
+        self.tags.push(tag);
+        self.begins.push(0);
+        self.recent.push(0);
+        self.heads
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Columns::default());
+        number
+    }
+
+    fn plan(&self, batch: u64) -> Plan {
+        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+        let head = |point: u32| heads.get(point as usize);
+        let mut plan = Plan {
+            begins: self.begins.clone(),
+            ..Plan::default()
+        };
+        let mut fresh = Vec::new();
+        for (point, new) in &self.pending {
+            let length = head(*point).map_or(0, Columns::len);
+            if length + new.len() >= SEAL_READINGS {
+                let mut all = head(*point).cloned().unwrap_or_default();
+                all.extend(new);
+                all.settle();
+                plan.sealed.push((*point, all));
+                set(&mut plan.begins, *point, 0);
+            } else {
+                fresh.push((*point, new.clone()));
+                if length == 0 {
+                    set(&mut plan.begins, *point, batch);
+                }
+            }
+        }
+        let live: usize = heads.iter().map(Columns::len).sum();
+        let logged: usize = self.log.iter().map(|(_, readings)| readings).sum();
+        if logged > 2 * live + LOG_SLACK {
+            let mut oldest: Vec<(u64, u32)> = (0u32..)
+                .zip(&plan.begins)
+                .filter(|(_, begins)| **begins > 0 && **begins < batch)
+                .map(|(point, begins)| (*begins, point))
+                .collect();
+            oldest.sort_unstable();
+            let mut room = self.pending_readings.max(CARRY_MIN);
+            for (_, point) in oldest {
+                let Some(readings) = head(point).filter(|_| room > 0) else {
+                    break;
+                };
+                room = room.saturating_sub(readings.len());
+                plan.logged.push((point, readings.clone()));
+                plan.carried.insert(point);
+                set(&mut plan.begins, point, batch);
+            }
+        }
+        plan.logged.extend(fresh);
+        let begins = plan.begins.iter().filter(|begins| **begins > 0);
+        plan.log_from = begins.min().copied().unwrap_or(batch + 1);
+        plan
+    }
+
+    /// Brings memory to where the file is after a commit.
+    fn settle(&mut self, plan: Plan, merged: &Merged, batch: u64, logged: usize) {
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        for (point, readings) in &plan.sealed {
+            if let Some(head) = heads.get_mut(*point as usize) {
+                *head = Columns::default();
+            }
+            self.pending.remove(point);
+            if let Some(recent) = self.recent.get_mut(*point as usize) {
+                *recent += readings.len();
+                if *recent >= ROW_READINGS {
+                    self.to_merge.insert(*point);
+                }
+            }
+        }
+        for (point, new) in &self.pending {
+            if let Some(head) = heads.get_mut(*point as usize) {
+                head.extend(new);
+            }
+        }
+        drop(heads);
+        for point in &merged.points {
+            self.to_merge.remove(point);
+            set(&mut self.recent, *point, 0);
+        }
+        self.pending.clear();
+        self.pending_readings = 0;
+        self.tags_stored = self.tags.len();
+        self.begins = plan.begins;
+        self.batch = batch;
+        self.damaged += merged.damaged;
+        if logged > 0 {
+            self.log.push_back((batch, logged));
+        }
+        while self
+            .log
+            .front()
+            .is_some_and(|(row, _)| *row < plan.log_from)
+        {
+            self.log.pop_front();
+        }
+    }
+
+    /// Moves what lies in `recent` of some points into `blocks`.
+    fn merge(&self, transaction: &Transaction<'_>) -> Result<Merged, SeriesError> {
+        let mut merged = Merged::default();
+        for point in self.to_merge.iter().take(MERGES_MAX) {
+            merge::merge_point(transaction, *point, self.tag(*point), &mut merged)?;
+            merged.points.push(*point);
+        }
+        Ok(merged)
+    }
+
+    /// Reads points, counts and heads back.
+    fn restore(&mut self) -> Result<(), SeriesError> {
+        let doing = SeriesError::store("reading series");
+        let points = rows(
+            &self.connection,
+            "SELECT id, tag, sealed FROM points ORDER BY id",
+            |row| {
+                Ok((
+                    row.get::<_, u32>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                ))
+            },
+        )
+        .map_err(&doing)?;
+        let mut sealed = vec![0];
+        for (found, tag, batch) in points {
+            let expected = self.add_point(tag);
+            if found != expected {
+                return Err(SeriesError::Points { found, expected });
+            }
+            sealed.push(batch as u64);
+        }
+        self.tags_stored = self.tags.len();
+        self.batch = sealed.iter().copied().max().unwrap_or(0);
+        let recent = rows(
+            &self.connection,
+            "SELECT point, sum(count + bad) FROM recent GROUP BY point",
+            |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)),
+        )
+        .map_err(&doing)?;
+        for (point, readings) in recent {
+            set(&mut self.recent, point, readings as usize);
+            if readings as usize >= ROW_READINGS {
+                self.to_merge.insert(point);
+            }
+        }
+        let log = rows(
+            &self.connection,
+            "SELECT batch, readings FROM head_log ORDER BY batch",
+            |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(1)?)),
+        )
+        .map_err(&doing)?;
+        let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
+        for (batch, bytes) in log {
+            let points = head::read(&bytes).map_err(|why| SeriesError::HeadLog { batch, why })?;
+            let count = points.iter().map(|(_, readings)| readings.len()).sum();
+            self.log.push_back((batch, count));
+            self.batch = self.batch.max(batch);
+            for (point, readings) in points {
+                let place = point as usize;
+                let lives = sealed.get(place).is_some_and(|sealed| batch > *sealed);
+                let (true, Some(head)) = (lives, heads.get_mut(place)) else {
+                    continue;
+                };
+                head.extend(&readings);
+                head.settle(); // a head that was carried comes twice
+                if self.begins.get(place) == Some(&0) {
+                    set(&mut self.begins, point, batch);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set<T>(places: &mut [T], point: u32, to: T) {
+    if let Some(place) = places.get_mut(point as usize) {
+        *place = to;
+    }
+}

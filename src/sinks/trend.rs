@@ -1,0 +1,114 @@
+//! The sink that keeps the embedded series: what trends are drawn from.
+
+use std::time::Duration;
+
+use davy_core::config::Config;
+use davy_core::reading::{Lane, Reading};
+use tokio::runtime::Runtime;
+
+use super::follow::{Cause, Sink, SinkError};
+use super::series::{PENDING_MAX, Series, SeriesError, SeriesPoint};
+
+/// Payload bytes of a batch: some 230,000 readings of 18 bytes, a quarter of what may wait.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// A trend is behind by no more than this, and a commit is worth its write.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Readings into the series.
+pub(super) struct Trend {
+    series: Series,
+    /// By place in the configuration; none before its first reading.
+    points: Vec<Option<SeriesPoint>>,
+    refused: u64,
+}
+
+impl Trend {
+    pub(super) fn new(series: Series) -> Self {
+        Self {
+            series,
+            points: Vec::new(),
+            refused: 0,
+        }
+    }
+
+    fn keep(&mut self, config: &Config, reading: &Reading) -> Result<(), SeriesError> {
+        let place = reading.point.index();
+        let known = self.points.get(place).copied().flatten();
+        let point = match (known, config.points.get(place)) {
+            (Some(point), _) => point,
+            (None, Some(point)) => self.series.point(&point.tag)?,
+            // A reading names a point of the configuration that it was decoded by.
+            (None, None) => return Ok(()),
+        };
+        if let Some(slot) = self.points.get_mut(place) {
+            *slot = Some(point);
+        }
+        self.series
+            .append(point, reading.sampled_at, reading.value, reading.quality)
+    }
+}
+
+impl Sink for Trend {
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES
+    }
+
+    fn gather(&self) -> Duration {
+        GATHER
+    }
+
+    fn cursor(&self) -> u64 {
+        self.series.cursor()
+    }
+
+    fn durable(&self) -> u64 {
+        self.series.durable()
+    }
+
+    fn state(&self) -> Result<Option<Vec<u8>>, SinkError> {
+        Ok(self.series.state()?)
+    }
+
+    fn configure(&mut self, config: &Config) {
+        self.points = vec![None; config.points.len()];
+    }
+
+    fn take(&mut self, config: &Config, reading: &Reading, _: Lane) {
+        if let Err(error) = self.keep(config, reading) {
+            if self.refused == 0 {
+                tracing::error!(%error, "the series does not take a reading");
+            }
+            self.refused += 1;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.series.pending() >= PENDING_MAX
+    }
+
+    fn commit(&mut self, cursor: u64, state: Option<&[u8]>, _: &Runtime) -> Result<(), SinkError> {
+        Ok(self.series.commit_with(cursor, state)?)
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn close(&mut self) {
+        if let Err(error) = self.series.checkpoint() {
+            tracing::warn!(%error, "the series is not synced; it is at the next start");
+        }
+    }
+}
+
+impl From<SeriesError> for SinkError {
+    fn from(error: SeriesError) -> Self {
+        let cause = match error {
+            SeriesError::Store { .. } => Cause::Passing,
+            _ => Cause::Person,
+        };
+        let what = error.to_string();
+        Self { cause, what }
+    }
+}
