@@ -1,0 +1,789 @@
+//! The real interface over loopback: every route, every refusal, the live stream, the ledger.
+//!
+//! The whole centre runs, broker and sinks included; messages of a gateway are handed to its loop
+//! as the broker would. Waits end with an event of the live stream and are bounded by
+//! [`PATIENCE`]; nothing sleeps.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::too_many_lines,
+    reason = "tables and stories read from top to bottom"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use davy::broker::Accounts;
+use davy::serve::{self, Mqtt, Options, Serving};
+use davy_core::config::SourceFile;
+use davy_core::delivery::MessageNumber;
+use davy_core::hazard::{HazardCommand, HazardStep};
+use davy_core::reading::{PointId, Quality, Reading, Timestamp};
+use davy_core::sparkplug::{
+    BirthPoint, DeviceMessage, NodeBirth, NodeMessage, Topic, WireType, build_device_birth,
+    build_node_birth, encode_data, finish,
+};
+use davy_core::watch::Input;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longest wait for one thing.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const SITE: &str = include_str!("../core/src/watch/testdata/site.toml");
+const POINTS: &str = include_str!("../core/src/watch/testdata/points.csv");
+const STANDARDS: &str = include_str!("../core/src/config/testdata/good/standards.toml");
+const GOLDEN: &str = "tests/golden/openapi.json";
+
+struct Site {
+    serving: Serving,
+    client: Client,
+    base: String,
+    sequence: AtomicU64,
+    _folder: TempDir,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        // A closed entry need not wait a day here.
+        let standards = STANDARDS.replace(
+            "normal_before_close = \"24h\"",
+            "normal_before_close = \"1s\"",
+        );
+        let files = [
+            ("site.toml", SITE),
+            ("points.csv", POINTS),
+            ("standards.toml", &standards),
+        ];
+        let free = "127.0.0.1:0".parse().unwrap();
+        let options = Options {
+            data: folder.path().to_path_buf(),
+            files: files
+                .map(|(name, text)| SourceFile {
+                    name: name.into(),
+                    text: text.into(),
+                })
+                .into(),
+            mqtt: Mqtt::Embedded {
+                listen: free,
+                accounts: Accounts {
+                    group: "works".into(),
+                    gateways: BTreeMap::new(),
+                    centre: ("centre".into(), "secret".into()),
+                },
+            },
+            host_id: "davy".into(),
+            http: free,
+            influxdb: None,
+        };
+        let serving = serve::start(options, |_| ()).await.unwrap();
+        let site = Self {
+            base: format!("http://{}", serving.http),
+            serving,
+            client: Client::new(),
+            sequence: AtomicU64::new(0),
+            _folder: folder,
+        };
+        site.born().await;
+        site
+    }
+
+    async fn stop(self) {
+        tokio::time::timeout(PATIENCE, self.serving.stop())
+            .await
+            .unwrap();
+    }
+
+    async fn say(&self, topic: Topic<'_>, payload: Vec<u8>) {
+        let centre = &self.serving.centre;
+        centre.message(topic.to_string(), payload).await.unwrap();
+    }
+
+    async fn born(&self) {
+        let now = self.serving.centre.now();
+        let (group, node, device) = ("works", "gw", "gas");
+        let last = MessageNumber {
+            run: 1,
+            sequence: 0,
+        };
+        let birth = NodeBirth {
+            bd_seq: 1,
+            last,
+            stored: &[],
+            lost: 0,
+            instance: "one",
+        };
+        let message = NodeMessage::Birth;
+        let topic = Topic::Node {
+            group,
+            message,
+            node,
+        };
+        self.say(topic, build_node_birth(now, 0, &birth)).await;
+        let config = self
+            .serving
+            .centre
+            .ask(|watch| watch.config().clone())
+            .await;
+        let config = config.unwrap();
+        let born: Vec<BirthPoint<'_>> = (1..)
+            .zip(&config.points[..2])
+            .map(|(alias, point)| BirthPoint {
+                point,
+                alias,
+                reading: None,
+            })
+            .collect();
+        let message = DeviceMessage::Birth;
+        let topic = Topic::Device {
+            group,
+            message,
+            node,
+            device,
+        };
+        self.say(topic, build_device_birth(now, 1, last, &born))
+            .await;
+    }
+
+    /// A value of point 0 (`TF.a`) or 1 (`TF.b`), sampled `ago` seconds ago.
+    async fn value(&self, point: u32, value: f64, ago: i64) {
+        let now = self.serving.centre.now();
+        let sampled_at = Timestamp(now.0 - ago * 1000);
+        let reading = Reading::new(PointId(point), value, Quality::Good, sampled_at);
+        let number = MessageNumber {
+            run: 1,
+            sequence: 1 + self.sequence.fetch_add(1, Ordering::Relaxed),
+        };
+        let mut stored = Vec::new();
+        let rows = [(u64::from(point) + 1, WireType::Float, &reading)];
+        encode_data(&mut stored, now, Some(number), rows);
+        let mut payload = Vec::new();
+        finish(&stored, now, 0, false, &mut payload).unwrap();
+        let topic = Topic::Device {
+            group: "works",
+            message: DeviceMessage::Data,
+            node: "gw",
+            device: "gas",
+        };
+        self.say(topic, payload).await;
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let response = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    }
+
+    /// Signs in; the cookie.
+    async fn sign_in(&self, user: &str) -> String {
+        let request = self.request(Method::POST, "/api/v1/session");
+        let request = request
+            .header("x-davy-csrf", "1")
+            .json(&json!({ "user": user }));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let cookie = response.headers()["set-cookie"].to_str().unwrap();
+        for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(cookie.split("; ").any(|part| part == attribute), "{cookie}");
+        }
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    async fn command(&self, cookie: &str, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self.request(Method::POST, path).header("x-davy-csrf", "1");
+        let response = request
+            .header("cookie", cookie)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        let status = response.status();
+        if !status.is_success() {
+            is_problem(&response, path);
+        }
+        (status, response.json().await.unwrap())
+    }
+
+    /// The newest occurrence of an alarm.
+    async fn occurrence(&self, alarm: &str) -> u64 {
+        let list = self.get("/api/v1/alarms").await;
+        let alarms = list["alarms"].as_array().unwrap();
+        let found = alarms.iter().find(|one| one["alarm"] == alarm).unwrap();
+        found["occurrence"].as_u64().unwrap()
+    }
+
+    async fn live(&self, after: Option<u64>) -> Live {
+        let mut request = self.request(Method::GET, "/api/v1/live");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after.to_string());
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let text = String::new();
+        Live { response, text }
+    }
+
+    /// Something that is an entry with effects: a step on no entry.
+    async fn refused(&self, hazard: u64) -> u64 {
+        let command = Input::Hazard(HazardCommand {
+            hazard,
+            by: "Li".into(),
+            comment: String::new(),
+            step: HazardStep::Submit,
+        });
+        self.serving.centre.command(command).await.unwrap();
+        let number = self.serving.centre.ask(davy_core::watch::Watch::number);
+        number.await.unwrap()
+    }
+
+    async fn latest(&self) -> u64 {
+        self.get("/api/v1/site").await["number"].as_u64().unwrap()
+    }
+}
+
+fn is_problem(response: &Response, what: &str) {
+    let kind = response.headers()["content-type"].to_str().unwrap();
+    assert_eq!(kind, "application/problem+json", "{what}");
+}
+
+/// A client of the live stream.
+struct Live {
+    response: Response,
+    text: String,
+}
+
+struct Told {
+    event: String,
+    id: Option<u64>,
+    data: Value,
+}
+
+impl Live {
+    async fn next(&mut self) -> Told {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let told = parse(event);
+                let rest = rest.to_owned();
+                self.text = rest;
+                return told;
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = chunk.unwrap().unwrap().unwrap();
+            self.text += std::str::from_utf8(&chunk).unwrap();
+        }
+    }
+
+    /// Numbers of what is told up to one that is at least `to`.
+    async fn numbers(&mut self, to: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while numbers.last().is_none_or(|last| *last < to) {
+            let told = self.next().await;
+            assert_ne!(told.event, "reset");
+            numbers.extend(told.id);
+        }
+        numbers
+    }
+
+    /// Waits for an effect.
+    async fn wait_for(&mut self, wanted: impl Fn(&Value) -> bool) {
+        loop {
+            let told = self.next().await;
+            if told.event == "effects" && told.data.as_array().unwrap().iter().any(&wanted) {
+                return;
+            }
+        }
+    }
+}
+
+fn parse(event: &str) -> Told {
+    let field = |name: &str| {
+        let mut lines = event.lines();
+        lines
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    Told {
+        event: field("event:").unwrap_or_default().to_owned(),
+        id: field("id:").map(|id| id.parse().unwrap()),
+        data: field("data:").map_or(Value::Null, |data| serde_json::from_str(data).unwrap()),
+    }
+}
+
+#[test]
+fn the_description_is_the_golden_one() {
+    let path = format!("{}/{GOLDEN}", env!("CARGO_MANIFEST_DIR"));
+    let described = serde_json::to_string_pretty(&davy::api::openapi()).unwrap() + "\n";
+    if std::env::var_os("DAVY_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &described).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        described == golden,
+        "the interface has changed; if it was meant: DAVY_WRITE_GOLDEN=1 cargo test --test http"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_question_is_answered() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    let occurrence = site.occurrence("TF.a.gas2").await;
+    let described = site.get("/api/v1/openapi.json").await;
+    let mut asked = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        if methods.get("get").is_none() || path.ends_with("/live") || path.ends_with("/session") {
+            continue;
+        }
+        let path = path
+            .replace("{occurrence}", &occurrence.to_string())
+            .replace("{id}", "1")
+            .replace("{tag}", "TF.a");
+        let answer = site.get(&path).await;
+        assert!(answer.is_object() || answer.is_array(), "{path}");
+        asked += 1;
+    }
+    assert!(asked >= 9, "{asked} of them");
+    for path in ["/healthz", "/metrics"] {
+        let response = site.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+    }
+    let metrics = site.request(Method::GET, "/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("davy_gateway_online{gateway=\"gw\"} 1"),
+        "{metrics}"
+    );
+    let point = site.get("/api/v1/points/TF.a").await;
+    assert_eq!(point["value"], 2.5);
+    let sources = site.get("/api/v1/sources").await;
+    assert_eq!(sources[0]["hazards_open"], 1);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_refused_is_a_problem() {
+    let site = Site::start().await;
+    let cookie = site.sign_in("Li").await;
+    let get = |path: &str| site.request(Method::GET, path);
+    let post = |path: &str| {
+        let request = site.request(Method::POST, path).header("x-davy-csrf", "1");
+        request.header("cookie", &cookie)
+    };
+    let large = json!({ "comment": "x".repeat(100_000) });
+    let ack = "/api/v1/alarms/999/acknowledge";
+    let table = [
+        (get("/api/v1/alarms/999"), 404, "not_found"),
+        (get("/api/v1/alarms/none"), 400, "bad_request"),
+        (get("/api/v1/alarms/-1"), 400, "bad_request"),
+        (get("/api/v1/alarms?limit=many"), 400, "bad_request"),
+        (get("/api/v1/points/nobody"), 404, "not_found"),
+        (get("/api/v1/points/nobody/trend"), 404, "not_found"),
+        (
+            get("/api/v1/points/TF.a/trend?buckets=0"),
+            400,
+            "bad_request",
+        ),
+        (
+            get("/api/v1/points/TF.a/trend?from_ms=9&to_ms=1"),
+            400,
+            "bad_request",
+        ),
+        (get("/api/v1/hazards/999"), 404, "not_found"),
+        (
+            get("/api/v1/hazards/18446744073709551616"),
+            400,
+            "bad_request",
+        ),
+        (get("/api/v1/nothing"), 404, "not_found"),
+        (get("/api/v1/live?after=x"), 400, "bad_request"),
+        (
+            site.request(Method::DELETE, "/api/v1/alarms")
+                .header("x-davy-csrf", "1")
+                .header("cookie", &cookie),
+            405,
+            "method_not_allowed",
+        ),
+        (post("/healthz"), 405, "method_not_allowed"),
+        (post(ack).body("{"), 415, "bad_request"),
+        (
+            post(ack)
+                .header("content-type", "application/json")
+                .body("{"),
+            400,
+            "bad_request",
+        ),
+        (post(ack).json(&json!([1])), 422, "bad_request"),
+        (post(ack).json(&json!({ "comment": 7 })), 422, "bad_request"),
+        (post(ack).json(&large), 413, "too_large"),
+        (post(ack).json(&json!({})), 404, "unknown_occurrence"),
+        (
+            post("/api/v1/alarms/999/reset").json(&json!({})),
+            404,
+            "unknown_occurrence",
+        ),
+        (
+            post("/api/v1/hazards/1/submit").json(&json!({})),
+            404,
+            "not_found",
+        ),
+        (
+            post("/api/v1/hazards/1/explode").json(&json!({})),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/hazards/1/file_evidence").json(&json!({})),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/hazards/1/submit").json(&json!([])),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/session").json(&json!({ "user": "system" })),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/session").json(&json!({ "user": " " })),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/session").json(&json!({ "user": "a\nb" })),
+            400,
+            "bad_request",
+        ),
+        (
+            post("/api/v1/session").json(&json!({ "user": "x".repeat(65) })),
+            400,
+            "bad_request",
+        ),
+        (get("/api/v1/session"), 401, "not_signed_in"),
+        (
+            site.request(Method::POST, ack)
+                .header("cookie", &cookie)
+                .json(&json!({})),
+            403,
+            "csrf",
+        ),
+        (
+            site.request(Method::POST, ack)
+                .header("x-davy-csrf", "1")
+                .json(&json!({})),
+            401,
+            "not_signed_in",
+        ),
+        (
+            get("/api/v1/site").header("host", "evil.example"),
+            421,
+            "foreign_host",
+        ),
+        (
+            get("/").header("host", "evil.example:80"),
+            421,
+            "foreign_host",
+        ),
+        (
+            get("/metrics").header("host", "127.0.0.1.evil.example"),
+            421,
+            "foreign_host",
+        ),
+    ];
+    for (request, status, kind) in table {
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let what = format!("{} {}", request.method(), request.url());
+        let response = client.execute(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{what}");
+        is_problem(&response, &what);
+        let problem: Value = response.json().await.unwrap();
+        assert_eq!(problem["type"], kind, "{what}");
+        assert_eq!(problem["status"], status, "{what}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(!detail.is_empty(), "{what}");
+        assert!(
+            !detail.contains("panicked") && !detail.contains(".rs:"),
+            "{detail}"
+        );
+    }
+    for host in ["localhost", "127.0.0.1:1", "[::1]", "[::1]:80"] {
+        let response = get("/api/v1/site")
+            .header("host", host)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{host}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_when_it_is_closed() {
+    let site = Site::start().await;
+    let cookie = site.sign_in("  Li  ").await;
+    let who = site
+        .request(Method::GET, "/api/v1/session")
+        .header("cookie", &cookie);
+    let who: Value = who.send().await.unwrap().json().await.unwrap();
+    assert_eq!(who["user"], "Li");
+    let close = site.request(Method::DELETE, "/api/v1/session");
+    let close = close.header("cookie", &cookie).header("x-davy-csrf", "1");
+    let closed = close.send().await.unwrap();
+    assert_eq!(closed.status(), StatusCode::NO_CONTENT);
+    let who = site
+        .request(Method::GET, "/api/v1/session")
+        .header("cookie", &cookie);
+    assert_eq!(who.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_who_acknowledge_one_wins_and_the_other_is_told() {
+    let site = Site::start().await;
+    let (li, wang) = (site.sign_in("Li").await, site.sign_in("Wang").await);
+    site.value(0, 2.5, 300).await;
+    let occurrence = site.occurrence("TF.a.gas2").await;
+    let acknowledge = format!("/api/v1/alarms/{occurrence}/acknowledge");
+    let reset = format!("/api/v1/alarms/{occurrence}/reset");
+    let comment = json!({ "comment": "seen" });
+    let (status, problem) = site.command(&li, &reset, &comment).await;
+    assert_eq!(
+        (status.as_u16(), &problem["type"]),
+        (409, &json!("still_active"))
+    );
+    let (first, second) = tokio::join!(
+        site.command(&li, &acknowledge, &comment),
+        site.command(&wang, &acknowledge, &comment)
+    );
+    let mut statuses = [first.0.as_u16(), second.0.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    let (winner, loser) = if first.0.is_success() {
+        ("Li", second.1)
+    } else {
+        ("Wang", first.1)
+    };
+    assert_eq!(loser["type"], "already_acknowledged");
+    let detail = site.get(&format!("/api/v1/alarms/{occurrence}")).await;
+    assert_eq!(detail["acknowledged_by"], winner);
+    assert_eq!(detail["history"].as_array().unwrap().len(), 2);
+    // It returns, is held by its latch, and is reset; the delay runs on the gateway's clock.
+    site.value(0, 0.1, 200).await;
+    site.value(0, 0.1, 100).await;
+    let detail = site.get(&format!("/api/v1/alarms/{occurrence}")).await;
+    assert_eq!(detail["state"], "latched_acked");
+    let (status, done) = site.command(&wang, &reset, &comment).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(done["number"].as_u64().unwrap() > 0);
+    let (status, problem) = site.command(&wang, &reset, &comment).await;
+    assert_eq!(
+        (status.as_u16(), &problem["type"]),
+        (404, &json!("unknown_occurrence"))
+    );
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
+    let site = Site::start().await;
+    let mut live = site.live(None).await;
+    let (li, wang, zhao) = (
+        site.sign_in("Li").await,
+        site.sign_in("Wang").await,
+        site.sign_in("Zhao").await,
+    );
+    site.value(0, 2.5, 300).await;
+    live.wait_for(|effect| effect["event"] == "file_evidence")
+        .await;
+    let entry = site.get("/api/v1/hazards/1").await;
+    assert_eq!(entry["state"], "found");
+    let trend = &entry["evidence"]["trend"][0];
+    assert_eq!(trend["tag"], "TF.a");
+    assert_eq!(trend["readings"][0][1], 2.5, "the series had caught up");
+    assert_eq!(entry["evidence"]["entries"].as_array().unwrap().len(), 1);
+    assert!(!entry["evidence"]["limits"].as_array().unwrap().is_empty());
+    let step = async |who: &str, step: &str, body: Value| {
+        site.command(who, &format!("/api/v1/hazards/1/{step}"), &body)
+            .await
+    };
+    let guard = |answer: (StatusCode, Value), words: &str| {
+        assert_eq!(answer.0, StatusCode::CONFLICT, "{words}");
+        assert_eq!(answer.1["type"], "guard");
+        let detail = answer.1["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{detail}");
+        assert!(detail.contains("satisfied by"), "{detail}");
+    };
+    let done = |answer: (StatusCode, Value)| assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    guard(
+        step(&li, "submit", json!({ "comment": "done" })).await,
+        "Found",
+    );
+    guard(
+        step(&li, "reject", json!({ "comment": "test", "second": "Li" })).await,
+        "another person",
+    );
+    // Two take the same step: one wins.
+    let verify = json!({ "class": "major" });
+    let (first, second) = tokio::join!(
+        step(&li, "verify", verify.clone()),
+        step(&wang, "verify", verify.clone())
+    );
+    let verifier = if first.0.is_success() { &li } else { &wang };
+    let other = if first.0.is_success() { &wang } else { &li };
+    let loser = if first.0.is_success() { second } else { first };
+    guard(loser, "Registered");
+    guard(
+        step(other, "fix_on_the_spot", json!({ "comment": "done" })).await,
+        "major",
+    );
+    let deadline = site.serving.centre.now() + Duration::from_hours(1);
+    let mut notice = json!({
+        "deadline": deadline.0,
+        "five_items": { "responsibility": "", "measures": "b", "funds": "c",
+                        "time_limit": "d", "contingency_plan": "e" },
+    });
+    guard(
+        step(verifier, "notice", notice.clone()).await,
+        "responsibility",
+    );
+    notice["five_items"]["responsibility"] = json!("a");
+    done(step(verifier, "notice", notice).await);
+    done(step(verifier, "supervise", json!({})).await);
+    guard(step(other, "submit", json!({})).await, "what was done");
+    done(step(other, "submit", json!({ "comment": "sealed" })).await);
+    guard(step(other, "pass_recheck", json!({})).await, "rectified");
+    guard(
+        step(&zhao, "pass_recheck", json!({})).await,
+        "not returned to normal",
+    );
+    done(step(&zhao, "fail_recheck", json!({ "comment": "still smells" })).await);
+    done(step(other, "submit", json!({ "comment": "sealed again" })).await);
+    site.value(0, 0.1, 200).await;
+    site.value(0, 0.1, 100).await;
+    // Normal for a second: the centre's clock is waited for by its own heartbeat.
+    let normal = site.get("/api/v1/hazards/1").await["normal_since_ms"]
+        .as_i64()
+        .unwrap();
+    loop {
+        let told = live.next().await;
+        if told.event == "heartbeat" && told.data["now_ms"].as_i64().unwrap() > normal + 1_000 {
+            break;
+        }
+    }
+    done(step(&zhao, "pass_recheck", json!({ "comment": "right" })).await);
+    let entry = site.get("/api/v1/hazards/1").await;
+    assert_eq!(entry["state"], "closed");
+    assert_eq!(entry["failed_rechecks"], 1);
+    guard(step(&zhao, "pass_recheck", json!({})).await, "Closed");
+    let open = site.get("/api/v1/hazards?state=found").await;
+    assert_eq!(open.as_array().unwrap().len(), 0);
+    let closed = site.get("/api/v1/hazards?state=closed").await;
+    assert_eq!(closed[0]["id"], "1");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_live_stream_beats_at_once() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    let first = site.live(Some(0)).await.next().await;
+    assert_eq!(
+        first.event, "heartbeat",
+        "before all that it has to catch up"
+    );
+    assert_eq!(first.id, None);
+    assert_eq!(first.data["no_room"], false);
+    // One that claims to be ahead begins anew.
+    let first = site.live(Some(1_000_000)).await.next().await;
+    assert_eq!(first.event, "reset");
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_live_stream_is_resumed_without_gap_or_double() {
+    let site = Site::start().await;
+    let begun = site.latest().await;
+    let mut whole = site.live(Some(begun)).await;
+    for hazard in 0..20 {
+        site.refused(1_000 + hazard).await;
+    }
+    // A client comes back while more is being committed.
+    let (more, resumed) = tokio::join!(
+        async {
+            let mut last = 0;
+            for hazard in 0..40 {
+                last = site.refused(2_000 + hazard).await;
+            }
+            last
+        },
+        site.live(Some(begun + 5)),
+    );
+    let mut resumed = resumed;
+    let last = site.refused(3_000).await.max(more);
+    let all = whole.numbers(last).await;
+    assert!(
+        all.windows(2).all(|pair| pair[0] < pair[1]),
+        "in order, each once"
+    );
+    assert!(all.len() >= 61);
+    let seen = resumed.numbers(last).await;
+    let expected: Vec<u64> = all.iter().copied().filter(|n| *n > begun + 5).collect();
+    assert_eq!(seen, expected);
+    // By the query as well.
+    let after = format!("/api/v1/live?after={}", begun + 5);
+    let response = site.request(Method::GET, &after).send().await.unwrap();
+    let text = String::new();
+    let again = Live { response, text }.numbers(last).await;
+    assert_eq!(again, expected);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_lags_misses_nothing() {
+    let site = Site::start().await;
+    let begun = site.latest().await;
+    // A client that takes in very little, and does not read for now.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(site.serving.http).await.unwrap();
+    let request =
+        format!("GET /api/v1/live HTTP/1.1\r\nhost: localhost\r\nlast-event-id: {begun}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let flood = (0..6_000).map(|hazard| site.refused(10_000 + hazard));
+    let last = futures::future::join_all(flood)
+        .await
+        .into_iter()
+        .max()
+        .unwrap();
+    let (mut text, mut numbers) = (String::new(), Vec::new());
+    let mut bytes = vec![0; 65_536];
+    while numbers.last().is_none_or(|number| *number < last) {
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await;
+        let read = read.unwrap().unwrap();
+        assert!(read > 0, "the stream goes on");
+        text += &String::from_utf8_lossy(&bytes[..read]);
+        while let Some((line, rest)) = text.split_once('\n') {
+            numbers.extend(
+                line.strip_prefix("id: ")
+                    .map(|id| id.parse::<u64>().unwrap()),
+            );
+            text = rest.to_owned();
+        }
+    }
+    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    let mut whole = site.live(Some(begun)).await;
+    assert_eq!(numbers, whole.numbers(last).await);
+    assert!(numbers.len() >= 6_000);
+    site.stop().await;
+}
