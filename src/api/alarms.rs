@@ -1,7 +1,5 @@
 //! The alarm list: what is active or unanswered, one occurrence in full, acknowledge and reset.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -293,18 +291,14 @@ pub(super) async fn acknowledge(
     headers: HeaderMap,
     Json(body): Json<Comment>,
 ) -> Result<Json<Done>, Problem> {
-    let by = shared.sessions.user(&headers);
-    let by = by.ok_or_else(Problem::not_signed_in)?;
+    let by = signed_in(&shared, &headers)?;
     let comment = body.comment;
-    command(
-        &shared,
-        Command::Acknowledge {
-            occurrence,
-            by,
-            comment,
-        },
-    )
-    .await
+    let command = Command::Acknowledge {
+        occurrence,
+        by,
+        comment,
+    };
+    give(&shared, command).await
 }
 
 /// The operator releases a latched alarm that has returned and was acknowledged.
@@ -315,21 +309,22 @@ pub(super) async fn reset(
     headers: HeaderMap,
     Json(body): Json<Comment>,
 ) -> Result<Json<Done>, Problem> {
-    let by = shared.sessions.user(&headers);
-    let by = by.ok_or_else(Problem::not_signed_in)?;
+    let by = signed_in(&shared, &headers)?;
     let comment = body.comment;
-    command(
-        &shared,
-        Command::Reset {
-            occurrence,
-            by,
-            comment,
-        },
-    )
-    .await
+    let command = Command::Reset {
+        occurrence,
+        by,
+        comment,
+    };
+    give(&shared, command).await
 }
 
-async fn command(shared: &Arc<Shared>, command: Command) -> Result<Json<Done>, Problem> {
+fn signed_in(shared: &Shared, headers: &HeaderMap) -> Result<String, Problem> {
+    let by = shared.sessions.user(headers);
+    by.ok_or_else(Problem::not_signed_in)
+}
+
+async fn give(shared: &Shared, command: Command) -> Result<Json<Done>, Problem> {
     let answer = shared.centre.command(Input::Alarm(command)).await?;
     let number = answered(answer)?;
     Ok(Json(Done { number }))
