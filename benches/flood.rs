@@ -6,7 +6,7 @@
 //! raised alarms; nothing is told there before it is committed. Each HH is an entry of the ledger
 //! as well, which follows in the same transactions.
 //!
-//! Budget (design.md 7): 1 s. The figure is the median of three rounds, each with a new folder.
+//! Budget: 1 s. The figure is the median of three rounds, each with a new folder.
 
 #![allow(
     missing_docs,

@@ -6,7 +6,7 @@
 //! notes the moment just before it sends that reply. Meanwhile a small append is synced every 10 ms
 //! on the same disk; the 99th percentile of that is taken off the one of the alarms.
 //!
-//! Budget (design.md 7): 5 ms.
+//! Budget: 5 ms.
 
 #![allow(
     missing_docs,

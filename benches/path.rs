@@ -5,7 +5,7 @@
 //! encoded before, numbered, and counted as done when the centre has told their gateway that it may
 //! free them. 48,000 points, four limits each. CPU is that of this process alone, load not counted.
 //!
-//! Budgets (design.md 7): 3 M readings/s, 0.4 µs a reading. The figure is the median of all rounds.
+//! Budgets: 3 M readings/s, 0.4 µs a reading. The figure is the median of all rounds.
 
 #![allow(
     missing_docs,

@@ -1,6 +1,6 @@
 //! How fast the engine takes live readings, and how near that is to what memory allows.
 //!
-//! Budgets (design.md section 7): `engine_apply` >= 50 M readings/s on one core with 4 limits a
+//! Budgets: `engine_apply` >= 50 M readings/s on one core with 4 limits a
 //! point, deadband, delays and quality, state in cache; `engine_apply_ratio` >= 0.7 of a bare loop
 //! that does only the four comparisons, 1 M points of 64 bytes in random order.
 //!

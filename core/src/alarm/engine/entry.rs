@@ -14,7 +14,7 @@ use crate::alarm::state::{Axes, State};
 use crate::reading::{Lane, Quality, Timestamp};
 
 /// A late alarm older than this does not sound the horn: nobody can act on it any more
-/// (design.md section 4).
+/// (Davy's own figure).
 const SOUNDS_MS_MAX: i64 = 5 * 60 * 1000;
 
 /// Excursions of the live lane that are remembered of an alarm, to know them again in a store.

@@ -13,11 +13,12 @@ use super::{Engine, FUTURE_MS_MAX};
 use crate::alarm::change::Effect;
 use crate::reading::{BadCause, Lane, Quality, Reading, Timestamp, UncertainCause};
 
-/// Without a reading for three periods, but not sooner than this, a point is stale (domain.md 1.2).
+/// Without a reading for three periods, but not sooner than this, a point is stale
+/// (Davy's own figure).
 const STALE_MS_MIN: i64 = 15_000;
 
 /// Without a reading for this long, or twice what makes it stale, a point may be in loss of view
-/// (domain.md 1.2: time to detect a loss of communication).
+/// (Davy's own figure; IEC 61511 asks for a time to detect, without one).
 const LOSS_OF_VIEW_MS_MIN: i64 = 30_000;
 
 /// How long without a reading makes a point of this period stale, in milliseconds.
