@@ -174,7 +174,7 @@ fn limits_of(watch: &Watch, points: &[PointId]) -> Value {
                 "limit": limit.limit,
                 "reset": limit.reset,
                 "priority": u8::from(alarm.priority),
-                "figure_source": alarm.figure_source,
+                "figure_source": &*alarm.figure_source,
             })
         })
         .collect()

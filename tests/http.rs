@@ -149,6 +149,13 @@ impl Site {
             .await;
     }
 
+    /// Readings of a point in order, for the 60 s of its off-delay and without a hole.
+    async fn returns(&self, point: u32) {
+        for ago in (130..=200).rev().step_by(10) {
+            self.value(point, 0.1, ago).await;
+        }
+    }
+
     /// A value of point 0 (`TF.a`) or 1 (`TF.b`), sampled `ago` seconds ago.
     async fn value(&self, point: u32, value: f64, ago: i64) {
         let now = self.serving.centre.now();
@@ -579,8 +586,7 @@ async fn of_two_who_acknowledge_one_wins_and_the_other_is_told() {
     assert_eq!(detail["acknowledged_by"], winner);
     assert_eq!(detail["history"].as_array().unwrap().len(), 2);
     // It returns, is held by its latch, and is reset; the delay runs on the gateway's clock.
-    site.value(0, 0.1, 200).await;
-    site.value(0, 0.1, 100).await;
+    site.returns(0).await;
     let detail = site.get(&format!("/api/v1/alarms/{occurrence}")).await;
     assert_eq!(detail["state"], "latched_acked");
     let (status, done) = site.command(&wang, &reset, &comment).await;
@@ -669,8 +675,7 @@ async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
     );
     done(step(&zhao, "fail_recheck", json!({ "comment": "still smells" })).await);
     done(step(other, "submit", json!({ "comment": "sealed again" })).await);
-    site.value(0, 0.1, 200).await;
-    site.value(0, 0.1, 100).await;
+    site.returns(0).await;
     // Normal for a second: the centre's clock is waited for by its own heartbeat.
     let normal = site.get("/api/v1/hazards/1").await["normal_since_ms"]
         .as_i64()

@@ -82,12 +82,13 @@ export interface Alarm {
   sounds: boolean;
   /** Hidden, but its condition holds. */
   would_be_in_alarm: boolean;
-  /** Known in the detail only; a row of the list has null. */
+  /** Who acknowledged this occurrence; null while nobody has. */
   acknowledged_by: string | null;
 }
 
 export type Cause =
-  | { kind: "raised" | "returned" | "quality_changed" | "removed" }
+  | { kind: "raised" | "returned" | "quality_changed" | "carried_on" | "removed" }
+  | { kind: "replaced"; newer: number }
   | { kind: "acknowledged" | "reset"; by: string; comment?: string };
 
 export interface AlarmChange {

@@ -7,6 +7,7 @@ export function patched(alarm: Alarm, change: AlarmChange): Alarm {
     ...alarm,
     state: change.to,
     axes: change.axes,
+    lane: change.lane,
     // A person's answer tells the value of the raise again; the row may know a newer one.
     value: isByPerson(change.cause) ? alarm.value : (change.value ?? alarm.value),
     quality: change.quality,

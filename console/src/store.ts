@@ -269,7 +269,8 @@ export function why(fault: unknown): string {
 
 /** Kinds whose words say all that the centre's do. */
 const TOLD_WHOLE: ReadonlySet<string> = new Set([
-  "unknown_occurrence", "already_acknowledged", "still_active", "not_acknowledged", "not_latched", "not_signed_in", "ended", "no_answer",
+  "unknown_occurrence", "already_acknowledged", "still_active", "not_acknowledged", "not_latched", "unseen",
+  "not_signed_in", "ended", "no_answer",
 ]);
 
 /** Send one command. Refused here while the centre is lost; a refusal of the centre is told. */

@@ -14,6 +14,7 @@
 )]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use davy_core::alarm::{
@@ -232,15 +233,16 @@ fn alarm(point: u32, limit: Limit) -> AlarmDefinition {
         on_delay: Duration::from_secs(3),
         off_delay: Duration::from_secs(5),
         latch: false,
+        calibration_max: Duration::ZERO,
         priority: Priority::LOWEST,
         shelvable: true,
-        guidance: Guidance {
+        guidance: Arc::new(Guidance {
             cause: none(),
             consequence: none(),
             action: none(),
             time_to_respond: Duration::from_mins(10),
-        },
-        figure_source: String::new(),
+        }),
+        figure_source: "".into(),
     }
 }
 

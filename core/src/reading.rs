@@ -137,7 +137,8 @@ pub enum UncertainCause {
     Stale,
     /// Does not move although the instrument should.
     Frozen,
-    /// Calibration gas, not the plant's (标校): recorded and sent, never alarmed.
+    /// Calibration gas, not the plant's (标校): recorded and sent, never judged by a limit; too long
+    /// of it is a loss of view.
     Calibration,
     /// Entered by a person in place of the instrument. Not allowed on mine points (规程 525).
     Substituted,

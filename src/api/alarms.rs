@@ -115,7 +115,7 @@ fn row(watch: &Watch, view: &AlarmView<'_>) -> Alarm {
         unit: point.map(|point| point.unit.clone()),
         quality: view.quality,
         sounds: view.sounds,
-        acknowledged_by: None,
+        acknowledged_by: view.acknowledged_by.map(str::to_owned),
     }
 }
 
@@ -181,13 +181,6 @@ pub(super) async fn one(
         Problem::not_found(format!("no occurrence {occurrence} in the alarm list"))
     })?;
     found.history = history(&shared, occurrence, found.row.raised_at_ms).await?;
-    found.row.acknowledged_by = found.history.iter().rev().find_map(|change| {
-        use davy_core::alarm::Cause;
-        match &change.change.cause {
-            Cause::Acknowledged { by, .. } => Some(by.clone()),
-            _ => None,
-        }
-    });
     Ok(Json(found))
 }
 
@@ -202,7 +195,7 @@ fn detail(watch: &Watch, view: &AlarmView<'_>) -> AlarmDetail {
             action: (&guidance.action).into(),
             time_to_respond_s: guidance.time_to_respond.as_secs(),
         },
-        figure_source: definition.figure_source.clone(),
+        figure_source: definition.figure_source.to_string(),
         on_delay_s: definition.on_delay.as_secs_f64(),
         off_delay_s: definition.off_delay.as_secs_f64(),
         latch: definition.latch,

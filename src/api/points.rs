@@ -105,7 +105,7 @@ fn limits_by_point(watch: &Watch) -> Vec<Vec<PointLimit>> {
                 limit: limit.limit,
                 reset: limit.reset,
                 priority: alarm.priority.into(),
-                figure_source: alarm.figure_source.clone(),
+                figure_source: alarm.figure_source.to_string(),
             });
         }
     }

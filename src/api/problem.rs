@@ -172,6 +172,11 @@ impl From<Refusal> for Problem {
                 "not_latched",
                 "it is not latched, so there is nothing to reset",
             ),
+            Refusal::Unseen => (
+                StatusCode::CONFLICT,
+                "unseen",
+                "the point cannot be seen now (its quality is not good); reset it when it is back",
+            ),
         };
         Self::new(status, kind, "the command was refused", detail)
     }

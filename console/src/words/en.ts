@@ -182,6 +182,8 @@ export const en: Readonly<Record<WordKey, string>> = {
   "cause.acknowledged": "Acknowledged",
   "cause.reset": "Reset",
   "cause.quality_changed": "Quality changed",
+  "cause.carried_on": "Found in the store, still holds",
+  "cause.replaced": "Replaced by a newer one, answered by nobody",
   "cause.removed": "Removed from the configuration",
 
   "trend.points": "Points",
@@ -313,6 +315,7 @@ export const en: Readonly<Record<WordKey, string>> = {
   "problem.already_acknowledged": "this alarm has been acknowledged already",
   "problem.still_active": "the condition still holds; it cannot be reset",
   "problem.not_acknowledged": "it must be acknowledged before it can be reset",
+  "problem.unseen": "the point cannot be seen now; reset it when it is back",
   "problem.not_latched": "it is not latched; there is nothing to reset",
   "problem.guard": "a rule of the ledger forbids this step",
   "problem.foreign_host": "this centre answers on loopback only",

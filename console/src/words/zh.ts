@@ -180,6 +180,8 @@ export const zh = {
   "cause.acknowledged": "确认",
   "cause.reset": "复位",
   "cause.quality_changed": "数据质量变化",
+  "cause.carried_on": "补传中发现，现场仍在报警",
+  "cause.replaced": "被同一报警的新一次取代，无人确认",
   "cause.removed": "已从配置中移除",
 
   "trend.points": "测点",
@@ -311,6 +313,7 @@ export const zh = {
   "problem.already_acknowledged": "该报警已被确认",
   "problem.still_active": "报警条件仍成立，不能复位",
   "problem.not_acknowledged": "须先确认才能复位",
+  "problem.unseen": "现在看不见该点（数据质量不好），恢复后再复位",
   "problem.not_latched": "该报警未锁存，无需复位",
   "problem.guard": "不符合台账规定",
   "problem.foreign_host": "只能在本机访问",

@@ -86,6 +86,8 @@ pub enum Refusal {
     NotAcknowledged,
     /// It is not latched, so there is nothing to reset.
     NotLatched,
+    /// The point cannot be seen now: a reset would say that all is well, which nobody knows.
+    Unseen,
 }
 
 /// One alarm has changed.
@@ -147,6 +149,15 @@ pub enum Cause {
     /// The quality of the reading changed while the alarm is in the list: it is now, or is no
     /// longer, unknown whether the condition still holds.
     QualityChanged,
+    /// It was found in a store and is seen live now: the live lane goes on with the same
+    /// occurrence.
+    CarriedOn,
+    /// A newer occurrence of the same alarm takes its place in the list. Nobody has answered for
+    /// this one; what is owed is owed for the newer one.
+    Replaced {
+        /// The occurrence that takes its place.
+        newer: u64,
+    },
     /// The alarm is no longer in the configuration.
     Removed,
 }

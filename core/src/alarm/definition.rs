@@ -1,5 +1,6 @@
 //! What an alarm is, before anything has happened: its subject, condition, delays and guidance.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,9 @@ use crate::point::Text;
 use crate::reading::PointId;
 
 /// One alarm, as rationalised. All of it comes from config; there is no default for a limit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// Texts that many alarms have in common are shared: a site has hundreds of alarms of each preset.
+#[derive(Clone, Debug, PartialEq)]
 pub struct AlarmDefinition {
     /// `<subject>.<setpoint>`, unique in the configuration: `TF1.GT-101.gas2`.
     pub name: String,
@@ -22,14 +25,17 @@ pub struct AlarmDefinition {
     pub off_delay: Duration,
     /// Whether it stays until an operator resets it, after return and acknowledgement.
     pub latch: bool,
+    /// Loss of view of a point: how long it may be in calibration without a break before that is
+    /// a loss of view too. Of no other alarm is it asked.
+    pub calibration_max: Duration,
     /// 1 is the highest, 4 the lowest.
     pub priority: Priority,
     /// Whether an operator may shelve it. Never for gas level 2, methane cut and fire.
     pub shelvable: bool,
     /// What an operator is told. Required before an alarm can go live.
-    pub guidance: Guidance,
+    pub guidance: Arc<Guidance>,
     /// Where the figure comes from: standard and clause, or the site's document.
-    pub figure_source: String,
+    pub figure_source: Arc<str>,
 }
 
 /// What an alarm is about.

@@ -25,6 +25,7 @@ mod reconfigure;
 mod rule;
 mod snapshot;
 mod system;
+mod unit;
 mod view;
 
 pub use snapshot::Snapshot;
@@ -35,13 +36,14 @@ use entry::Entry;
 use line::Line;
 use rule::Rule;
 use system::Told;
+use unit::Unit;
 
 use super::change::{Effect, Input};
 use super::definition::{AlarmDefinition, Subject, SystemCondition};
 use crate::point::Point;
 use crate::reading::{Lane, Quality, Timestamp};
 
-/// A live reading sampled later than this after `now` is from a clock that runs ahead. 5 s is
+/// A reading sampled later than this after `now` is from a clock that runs ahead. 5 s is
 /// above what a gateway with a working NTP client drifts and waits (well under 1 s), and small
 /// against every staleness limit (15 s and more).
 const FUTURE_MS_MAX: i64 = 5_000;
@@ -51,7 +53,8 @@ const FUTURE_MS_MAX: i64 = 5_000;
 pub struct Counters {
     /// Readings skipped because one of the same point and lane was as late or later.
     pub out_of_order: u64,
-    /// Live readings sampled more than 5 s after `now`; judged as if sampled at `now`.
+    /// Readings sampled more than 5 s after `now`; judged as if sampled at `now`, and out of a
+    /// store as if no time had passed since the one before.
     pub from_future: u64,
     /// Times that the order of a point's readings began anew since its gateway's clock stepped
     /// back.
@@ -72,12 +75,16 @@ struct PointState {
     /// Its alarms: this part of `Engine::of_point`.
     alarms: (u32, u32),
     period: i64,
+    /// Place of its Modbus unit in `Engine::units`.
+    device: u32,
     /// Its Modbus unit is in loss of view.
     unit_lost: bool,
     /// Its gateway is in loss of view.
     gateway_lost: bool,
-    /// Centre's clock: since when it is bad or stale without a break.
+    /// Centre's clock: since when there is nothing to see of it, calibration apart.
     lost_since: Option<Timestamp>,
+    /// Centre's clock: the same, calibration included.
+    unseen_since: Option<Timestamp>,
     /// Centre's clock: since when every reading has been good, while that matters.
     good_since: Option<Timestamp>,
     /// The earliest entry in the heap that is this point's; later ones are void.
@@ -107,6 +114,8 @@ pub struct Engine {
     listed: BTreeMap<u64, (u32, Lane)>,
     /// The latest occurrence number given.
     occurrences: u64,
+    /// Modbus units, by what their points are.
+    units: Vec<Unit>,
     /// Points of each unit and gateway.
     links: BTreeMap<Subject, Vec<u32>>,
     /// Alarms by what the shell tells.
@@ -130,13 +139,6 @@ impl Engine {
             .collect();
         let (of_point, ranges) = by_point(&rules, points.len());
         find_stronger(&mut rules, &of_point, &ranges);
-        let mut links: BTreeMap<_, Vec<u32>> = BTreeMap::new();
-        for (place, point) in (0..).zip(points) {
-            let unit = Subject::Unit(point.gateway.clone(), point.device.clone());
-            let gateway = Subject::Gateway(point.gateway.clone());
-            links.entry(unit).or_default().push(place);
-            links.entry(gateway).or_default().push(place);
-        }
         let mut by_condition: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for (place, rule) in (0..).zip(&rules) {
             if let rule::Watch::Told(subject, condition) = &rule.watch {
@@ -144,18 +146,29 @@ impl Engine {
                 by_condition.entry(key).or_default().push(place);
             }
         }
-        let states = points.iter().zip(ranges).map(|(point, alarms)| PointState {
+        let mut links: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        for (place, point) in (0..).zip(points) {
+            let unit = Subject::Unit(point.gateway.clone(), point.device.clone());
+            let gateway = Subject::Gateway(point.gateway.clone());
+            links.entry(unit).or_default().push(place);
+            links.entry(gateway).or_default().push(place);
+        }
+        let (units, devices) = unit::all(&links, &by_condition, points.len());
+        let states = points.iter().zip(ranges).zip(devices);
+        let states = states.map(|((point, alarms), device)| PointState {
             tag: point.tag.as_str().into(),
             unit: point.unit.as_str().into(),
             alarms,
             period: i64::try_from(point.period.as_millis()).unwrap_or(i64::MAX),
+            device,
             unit_lost: false,
             gateway_lost: false,
             lost_since: None,
+            unseen_since: None,
             good_since: None,
             queued: None,
         });
-        Self {
+        let mut engine = Self {
             lines: points.iter().map(|_| Line::new()).collect(),
             points: states.collect(),
             live: rules.iter().map(|_| Entry::default()).collect(),
@@ -164,6 +177,7 @@ impl Engine {
             of_point,
             listed: BTreeMap::new(),
             occurrences: 0,
+            units,
             links,
             by_condition,
             told: BTreeMap::new(),
@@ -171,7 +185,9 @@ impl Engine {
             now: Timestamp::MIN,
             unstarted: true,
             counters: Counters::default(),
-        }
+        };
+        engine.count_units();
+        engine
     }
 
     /// Takes one input at `now` (the centre's clock) and appends what followed to `effects`.

@@ -4,6 +4,7 @@
 //! unique in a point, and no tag is the id of a gateway.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::check::Read;
 use super::limit::{RawLimit, Terms};
@@ -12,13 +13,14 @@ use crate::alarm::{AlarmDefinition, Condition, Guidance, Limit, Subject, SystemC
 use crate::reading::PointId;
 
 /// Every alarm of a configuration. `limits` are those of each point, in the order of the points.
-pub(super) fn all(
+pub(super) fn all<'a>(
     read: &Read,
     limits: &[Vec<&RawLimit>],
-    guidance: &BTreeMap<&str, &Guidance>,
+    guidance: &BTreeMap<&'a str, &Guidance>,
 ) -> Vec<AlarmDefinition> {
+    let shared = |(key, guidance): (&&'a str, &&Guidance)| (*key, Arc::new((*guidance).clone()));
     let mut list = List {
-        guidance,
+        guidance: guidance.iter().map(shared).collect(),
         alarms: Vec::new(),
     };
     for ((index, (_, point)), limits) in (0_u32..).zip(&read.points).zip(limits) {
@@ -66,7 +68,7 @@ pub(super) fn all(
 const _: () = assert!(matches!(SYSTEM[0], SystemCondition::LossOfView));
 
 struct List<'a> {
-    guidance: &'a BTreeMap<&'a str, &'a Guidance>,
+    guidance: BTreeMap<&'a str, Arc<Guidance>>,
     alarms: Vec<AlarmDefinition>,
 }
 
@@ -83,9 +85,10 @@ impl List<'_> {
             on_delay: terms.on_delay,
             off_delay: terms.off_delay,
             latch: terms.latch,
+            calibration_max: terms.calibration_max,
             priority: terms.priority,
             shelvable: terms.shelvable,
-            guidance: (*guidance).clone(),
+            guidance: guidance.clone(),
             figure_source: terms.figure_source.clone(),
         });
     }

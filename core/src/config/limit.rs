@@ -3,6 +3,7 @@
 //! A preset's limits and a site's own are written alike. Comparisons are written so that a value
 //! that is not a number fails them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::{Faults, Place};
@@ -26,11 +27,13 @@ pub(super) struct Terms {
     pub(super) on_delay: Duration,
     pub(super) off_delay: Duration,
     pub(super) latch: bool,
+    /// Of loss of view only; else zero.
+    pub(super) calibration_max: Duration,
     pub(super) priority: Priority,
     pub(super) shelvable: bool,
     /// Key of the guidance.
     pub(super) guidance: String,
-    pub(super) figure_source: String,
+    pub(super) figure_source: Arc<str>,
 }
 
 /// How a limit says where it ends.
@@ -149,10 +152,11 @@ pub(super) fn read_terms(
             faults,
         ),
         latch,
+        calibration_max: Duration::ZERO,
         priority: Priority::try_from(priority as u8).unwrap_or(Priority::HIGHEST),
         shelvable: fields.flag("shelvable", faults),
         guidance: fields.id("guidance", faults),
-        figure_source: fields.string("figure_source", faults),
+        figure_source: fields.string("figure_source", faults).into(),
     }
 }
 

@@ -54,6 +54,10 @@ pub(super) const SYSTEM: [SystemCondition; 6] = [
 /// Durations of rules about warnings and hazards: nobody waits longer than a year.
 const RULE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(8_784);
 
+/// How long a point may be in calibration: with less no instrument can be calibrated, with more
+/// than a shift nobody would notice that it was forgotten (Davy's own bounds).
+const CALIBRATION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(8);
+
 /// Reads one file into `standards`.
 pub(super) fn read(document: &Document<'_>, standards: &mut Standards, faults: &mut Faults) {
     let mut root = document.root();
@@ -157,7 +161,10 @@ fn read_system(mut fields: Fields<'_>, standards: &mut Standards, faults: &mut F
             faults,
         );
         // What the system says about itself ends when it is over: it never latches.
-        let terms = limit::read_terms(&mut inner, Duration::from_hours(1), false, faults);
+        let mut terms = limit::read_terms(&mut inner, Duration::from_hours(1), false, faults);
+        if condition == SystemCondition::LossOfView {
+            terms.calibration_max = inner.duration("calibration_max", CALIBRATION, faults);
+        }
         standards
             .system
             .push((inner.place.clone(), condition, terms));

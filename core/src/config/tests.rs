@@ -163,7 +163,7 @@ fn the_sites_own_limit_replaces_the_presets_and_nothing_else() {
     assert_eq!(limit(1), (Setpoint::Gas2, 2.0, 1.8));
     assert_eq!(limit(3), (Setpoint::MineCut, 1.5, 1.0));
     assert_eq!(
-        config.alarms[0].figure_source,
+        &*config.alarms[0].figure_source,
         "the site's own rationalisation"
     );
 }
@@ -297,11 +297,25 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
         ("P3.TF.gas", "p3-gw")
     );
     assert_eq!(copy.source.as_deref(), Some("P3.TF"));
+    // What many alarms have in common is kept once.
+    let of_view = |alarm: &&AlarmDefinition| alarm.name.ends_with(".loss_of_view");
+    let views: Vec<_> = three.alarms.iter().filter(of_view).collect();
+    assert!(views.len() > 3);
+    for alarm in &views {
+        assert!(std::sync::Arc::ptr_eq(&alarm.guidance, &views[0].guidance));
+        assert!(std::sync::Arc::ptr_eq(
+            &alarm.figure_source,
+            &views[0].figure_source
+        ));
+    }
     let own = three
         .alarms
         .iter()
         .find(|alarm| alarm.name == "P3.TF.gas.gas1");
-    assert_eq!(own.unwrap().figure_source, "the site's own rationalisation");
+    assert_eq!(
+        &*own.unwrap().figure_source,
+        "the site's own rationalisation"
+    );
     assert_eq!(check(&multiply(&good(), 1).unwrap()), Ok(one));
     assert!(multiply(&good(), 0).is_err());
 }

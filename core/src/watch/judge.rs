@@ -236,13 +236,16 @@ impl Watch {
         effects: &mut Vec<Effect>,
     ) {
         match change.cause {
-            Cause::Raised => {
+            Cause::Raised | Cause::CarriedOn => {
                 let Some(place) = place else { return };
                 let Some(judged) = self.judged(place) else {
                     return;
                 };
-                // What was found late has happened: it cannot be waited for any more.
-                if change.lane == Lane::Historical && !judged.figures.after.is_zero() {
+                // What was found late has happened: it cannot be waited for any more. It is once
+                // it is carried on live; what need not be waited for has been entered by then.
+                let waits = !judged.figures.after.is_zero();
+                let carried_on = change.cause == Cause::CarriedOn;
+                if (change.lane == Lane::Historical && waits) || (carried_on && !waits) {
                     return;
                 }
                 let mut changes = Vec::new();
@@ -252,7 +255,10 @@ impl Watch {
                 effects.extend(changes.into_iter().map(Effect::Hazard));
             }
             Cause::Returned | Cause::Removed => self.ledger.returned(now, &change.alarm),
-            Cause::Acknowledged { .. } | Cause::Reset { .. } | Cause::QualityChanged => {}
+            Cause::Acknowledged { .. }
+            | Cause::Reset { .. }
+            | Cause::QualityChanged
+            | Cause::Replaced { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@
 use std::cmp::Reverse;
 
 use super::entry::Sight;
-use super::live::{is_by_link, loss_of_view_after, stale_after};
+use super::live::{CALIBRATION, is_by_link, loss_of_view_after, stale_after};
 use super::rule::{Run, Watch};
 use super::{Engine, PointState};
 use crate::alarm::change::Effect;
@@ -201,8 +201,14 @@ impl Engine {
                     let wait = left.saturating_add(state.period.saturating_mul(2));
                     consider(after(line.seen, wait), Due::Raise(alarm));
                 }
-                (Watch::View { .. }, run) if !run.active => {
-                    if let Some(moment) = lost_view_at(state, line, rule.on_delay) {
+                (
+                    Watch::View {
+                        calibration_max, ..
+                    },
+                    run,
+                ) if !run.active && !self.is_units_matter(state.device, line.quality) => {
+                    let delays = (rule.on_delay, *calibration_max);
+                    if let Some(moment) = lost_view_at(state, line, delays) {
                         consider(moment, Due::View(alarm));
                     }
                 }
@@ -220,6 +226,7 @@ impl Engine {
         for (line, state) in self.lines.iter_mut().zip(&mut self.points) {
             line.seen = line.seen.min(now);
             state.lost_since = state.lost_since.map(|since| since.min(now));
+            state.unseen_since = state.unseen_since.map(|since| since.min(now));
             state.good_since = state.good_since.map(|since| since.min(now));
         }
         for told in self.told.values_mut() {
@@ -243,14 +250,21 @@ impl Engine {
     }
 }
 
-/// When a point that is not good is in loss of view; never while its unit or gateway is: one
+/// When a point that cannot be seen is in loss of view; never while its unit or gateway is: one
 /// cause, one alarm.
-fn lost_view_at(state: &PointState, line: &super::Line, on_delay: i64) -> Option<Timestamp> {
-    let since = state.lost_since?;
+fn lost_view_at(
+    state: &PointState,
+    line: &super::Line,
+    (on_delay, calibration_max): (i64, i64),
+) -> Option<Timestamp> {
     if is_by_link(line.quality) || state.unit_lost || state.gateway_lost {
         return None;
     }
-    let held = after(since, on_delay);
+    if line.quality == CALIBRATION {
+        let allowed = calibration_max.max(on_delay);
+        return state.unseen_since.map(|since| after(since, allowed));
+    }
+    let held = after(state.lost_since?, on_delay);
     let is_silent = !line.ever || line.quality == Quality::Uncertain(UncertainCause::Stale);
     if is_silent {
         Some(held.max(after(line.seen, loss_of_view_after(state.period))))

@@ -55,9 +55,16 @@ pub(super) struct Entry {
     pub(super) value: Option<f64>,
     /// The quality when anything last changed.
     pub(super) quality: Quality,
-    /// Whether the horn was to sound when the latest occurrence was raised.
+    /// Who acknowledged the latest occurrence; none while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acknowledged_by: Option<Box<str>>,
+    /// Whether the horn was to sound when the latest occurrence was raised or carried on.
     #[serde(default)]
     pub(super) sounds: bool,
+    /// Historical lane: too old to sound when it was raised, whatever else would have kept the
+    /// horn silent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_too_old: bool,
     /// Gateway's clock: the first reading of the condition that holds, or is on its way to.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(super) began_at: Timestamp,
@@ -100,7 +107,9 @@ impl Default for Entry {
             changed_at: Timestamp(0),
             value: None,
             quality: Quality::Good,
+            acknowledged_by: None,
             sounds: false,
+            is_too_old: false,
             began_at: Timestamp::MIN,
             quiet_at: Timestamp::MIN,
             spans: Vec::new(),
@@ -193,16 +202,37 @@ impl Engine {
     }
 
     /// Whether the horn speaks already for the same thing: HH of the same point, active and shown.
-    fn is_covered(&self, alarm: u32) -> bool {
+    /// What does not sound itself covers nothing.
+    pub(super) fn is_covered(&self, alarm: u32) -> bool {
         let stronger = self
             .rules
             .get(alarm as usize)
             .and_then(|rule| rule.stronger);
-        let speaks = |entry: &Entry| entry.axes.active && !entry.is_hidden();
+        let speaks = |entry: &Entry| entry.axes.active && !entry.is_hidden() && entry.sounds;
         stronger.is_some_and(|stronger| {
             self.live.get(stronger as usize).is_some_and(speaks)
                 || self.late.entries.get(&stronger).is_some_and(speaks)
         })
+    }
+
+    /// The occurrence of an alarm that stands in the list leaves it for a newer one, and says so.
+    pub(super) fn displace(
+        &mut self,
+        key: (u32, Lane),
+        newer: u64,
+        sight: Sight,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(entry) = self.entry_mut(key.0, key.1).filter(|e| e.is_listed()) else {
+            return;
+        };
+        let from = entry.axes.state();
+        entry.axes.active = false;
+        entry.axes.acknowledged = true;
+        entry.axes.latched = false;
+        let older = entry.occurrence;
+        self.listed.remove(&older);
+        self.say(key, from, sight, Cause::Replaced { newer }, false, effects);
     }
 
     /// A new occurrence. One that still stands in the list is replaced by it.
@@ -214,10 +244,11 @@ impl Engine {
     ) {
         let covered = self.is_covered(alarm);
         let occurrence = self.occurrences + 1;
+        self.displace((alarm, lane), occurrence, sight, effects);
         let Some(entry) = self.entry_mut(alarm, lane) else {
             return;
         };
-        let (from, replaced) = (entry.axes.state(), entry.occurrence);
+        let from = entry.axes.state();
         entry.axes.active = true;
         entry.axes.acknowledged = false;
         entry.axes.latched = false;
@@ -228,15 +259,17 @@ impl Engine {
         entry.occurrence = occurrence;
         entry.raised_at = sight.sampled_at;
         entry.raised_now = sight.now;
+        entry.acknowledged_by = None;
+        entry.sounds = false;
         entry.condition_at = sight.sampled_at;
         entry.value = sight.value;
         if lane == Lane::Live {
             entry.open_span();
         }
-        let in_time = lane == Lane::Live || sight.now.ms_since(sight.sampled_at) <= SOUNDS_MS_MAX;
-        let sounds = in_time && !covered && !entry.is_hidden();
+        entry.is_too_old =
+            lane == Lane::Historical && sight.now.ms_since(sight.sampled_at) > SOUNDS_MS_MAX;
+        let sounds = !entry.is_too_old && !covered && !entry.is_hidden();
         self.occurrences = occurrence;
-        self.listed.remove(&replaced);
         self.listed.insert(occurrence, (alarm, lane));
         self.tell((alarm, lane), from, sight, Cause::Raised, sounds, effects);
     }
@@ -305,6 +338,8 @@ impl Engine {
         let key = self.listed.get(&command.occurrence());
         let key = *key.ok_or(Refusal::UnknownOccurrence)?;
         let quality = self.quality_of(key);
+        // The point as it is now, also for what was found in a store.
+        let is_unseen = !self.quality_of((key.0, Lane::Live)).is_good();
         let entry = self.entry_mut(key.0, key.1);
         let entry = entry.ok_or(Refusal::UnknownOccurrence)?;
         let from = entry.axes.state();
@@ -314,6 +349,7 @@ impl Engine {
             }
             Command::Acknowledge { by, comment, .. } => {
                 entry.axes.acknowledged = true;
+                entry.acknowledged_by = Some(by.as_str().into());
                 Cause::Acknowledged {
                     by: by.clone(),
                     comment: comment.clone(),
@@ -324,6 +360,7 @@ impl Engine {
             Command::Reset { .. } if !entry.axes.acknowledged => {
                 return Err(Refusal::NotAcknowledged);
             }
+            Command::Reset { .. } if is_unseen => return Err(Refusal::Unseen),
             Command::Reset { by, comment, .. } => {
                 entry.axes.latched = false;
                 Cause::Reset {
@@ -343,7 +380,7 @@ impl Engine {
     }
 
     /// Writes down what the entry has become, and takes it off the list when nothing is owed.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         key: (u32, Lane),
         from: State,
@@ -357,32 +394,45 @@ impl Engine {
         };
         entry.changed_at = sight.now;
         entry.quality = sight.quality;
-        if cause == Cause::Raised {
-            entry.sounds = sounds;
+        if matches!(cause, Cause::Raised | Cause::CarriedOn) {
+            entry.sounds |= sounds;
         }
-        let (axes, occurrence, listed) = (entry.axes, entry.occurrence, entry.is_listed());
-        let raised_at = entry.raised_at;
+        let (occurrence, listed) = (entry.occurrence, entry.is_listed());
         let settled = !listed && entry.run == Run::default();
         if !listed {
             self.listed.remove(&occurrence);
         }
+        self.say(key, from, sight, cause, sounds, effects);
         if settled && key.1 == Lane::Historical {
             self.late.entries.remove(&key.0);
         }
-        let Some(rule) = self.rules.get(key.0 as usize) else {
+    }
+
+    /// Appends the change to the effects.
+    fn say(
+        &self,
+        key: (u32, Lane),
+        from: State,
+        sight: Sight,
+        cause: Cause,
+        sounds: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let rule = self.rules.get(key.0 as usize);
+        let (Some(entry), Some(rule)) = (self.entry(key.0, key.1), rule) else {
             return;
         };
         effects.push(Effect::Changed(AlarmChange {
-            occurrence,
+            occurrence: entry.occurrence,
             alarm: rule.name.to_string(),
             from,
-            to: axes.state(),
-            axes,
+            to: entry.axes.state(),
+            axes: entry.axes,
             cause,
             priority: rule.priority,
             value: sight.value,
             quality: sight.quality,
-            raised_at,
+            raised_at: entry.raised_at,
             sampled_at: sight.sampled_at,
             lane: key.1,
             sounds,

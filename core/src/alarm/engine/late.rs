@@ -5,10 +5,11 @@
 //! acknowledged; the live lane is never changed by it. One excursion is one occurrence, whichever
 //! lane sees which part of it; two are the same when no reading lies between them that was in
 //! order. So one that began just before the live lane found it is put off until the store says
-//! that it ended first; and one that goes on behind the store's end is carried on by the live lane.
+//! that it ended first; and one that goes on behind the store's end is carried on by the live
+//! lane, which sounds for it then if it was too old to sound when it was found.
 //!
 //! Limits: nothing is kept of points without stored readings; one late occurrence an alarm stands
-//! in the list, a newer one takes its place (the journal has both). Changes of quality are not
+//! in the list, a newer one takes its place and says so. Changes of quality are not
 //! told here, and there is no deadline: a stored reading has no silence after it. An on-delay is
 //! counted in each lane by itself: an excursion of which neither lane sees that much is not found.
 //! Two excursions in two outages are taken for one when the store was not read in between and no
@@ -16,21 +17,33 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
 use super::entry::{Entry, Sight};
+use super::live::counted_time;
 use super::rule::{Edge, Run};
-use crate::alarm::change::Effect;
+use super::{Engine, FUTURE_MS_MAX};
+use crate::alarm::change::{Cause, Effect};
 use crate::alarm::definition::Subject;
-use crate::alarm::state::Axes;
+use crate::alarm::state::{Axes, State};
 use crate::reading::{Lane, Quality, Reading, Timestamp};
 
 /// The latest stored reading of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LatePoint {
-    /// By the gateway's clock.
+    /// By the gateway's clock; [`Timestamp::MIN`] while none could be believed.
     pub(super) sampled_at: Timestamp,
     /// Its quality.
     pub(super) quality: Quality,
+}
+
+impl LatePoint {
+    /// When it was sampled; where that is not to be believed, when it came.
+    fn moment(self, now: Timestamp) -> Timestamp {
+        if self.sampled_at == Timestamp::MIN {
+            now
+        } else {
+            self.sampled_at
+        }
+    }
 }
 
 /// Whether an excursion of the store is one that the live lane has.
@@ -66,35 +79,41 @@ impl Engine {
     fn judge_late(&mut self, now: Timestamp, reading: &Reading, effects: &mut Vec<Effect>) {
         let reading = &reading.checked();
         let point = reading.point.0;
-        if self.points.len() <= reading.point.index() {
+        let Some(period) = self.points.get(reading.point.index()).map(|p| p.period) else {
             self.counters.unknown_point += 1;
             return;
-        }
+        };
         self.counters.late += 1;
         let before = self.late.points.get(&point).copied();
-        if before.is_some_and(|before| reading.sampled_at <= before.sampled_at) {
+        let mut sampled_at = reading.sampled_at;
+        if sampled_at.ms_since(now) > FUTURE_MS_MAX {
+            // Its moment is not to be believed and would blind the ones after it. Its value is
+            // judged all the same, as if no time had passed.
+            self.counters.from_future += 1;
+            sampled_at = before.map_or(Timestamp::MIN, |before| before.sampled_at);
+        } else if before.is_some_and(|before| sampled_at <= before.sampled_at) {
             self.counters.out_of_order += 1;
             return;
         }
         let latest = LatePoint {
-            sampled_at: reading.sampled_at,
+            sampled_at,
             quality: reading.quality,
         };
         self.late.points.insert(point, latest);
         let sight = Sight {
             now,
-            sampled_at: reading.sampled_at,
+            sampled_at: latest.moment(now),
             value: reading.value.is_finite().then_some(reading.value),
             quality: reading.quality,
         };
         for place in self.alarms_of(point) {
-            self.step_late(self.alarm_at(place), before, sight, effects);
+            self.step_late((self.alarm_at(place), period), before, sight, effects);
         }
     }
 
     fn step_late(
         &mut self,
-        alarm: u32,
+        (alarm, period): (u32, i64),
         before: Option<LatePoint>,
         sight: Sight,
         effects: &mut Vec<Effect>,
@@ -111,7 +130,10 @@ impl Engine {
         };
         let elapsed = before
             .filter(|before| rule.counted(0.0, before.quality).is_some())
-            .map_or(0, |before| sight.sampled_at.ms_since(before.sampled_at));
+            .map_or(0, |before| {
+                let elapsed = sight.sampled_at.ms_since(before.sampled_at);
+                counted_time(elapsed, period)
+            });
         let mut entry = self.late.entries.get(&alarm).cloned().unwrap_or_default();
         let edge = entry.step(rule, value, elapsed, (before_at, sight.sampled_at));
         let (began_at, quiet_at) = (entry.began_at, entry.quiet_at);
@@ -239,7 +261,7 @@ impl Engine {
                 entry.pending = None;
                 let sight = Sight {
                     now,
-                    sampled_at: latest.sampled_at,
+                    sampled_at: latest.moment(now),
                     value: entry.value,
                     quality: latest.quality,
                 };
@@ -260,27 +282,30 @@ impl Engine {
         late.is_some_and(|late| late.is_handed_over)
     }
 
-    /// The live lane finds active what the store has active: it goes on as that occurrence, if the
-    /// horn has sounded for it. If it has not, the live lane raises one of its own.
+    /// The live lane finds active what the store has active: it goes on as that occurrence. One
+    /// that was too old for the horn when it was found sounds now: somebody can act on it again.
     pub(super) fn adopts(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) -> bool {
+        let (covered, key) = (self.is_covered(alarm), (alarm, Lane::Live));
         let (Some(late), Some(live)) = (
             self.late.entries.get(&alarm).cloned(),
-            self.live.get_mut(alarm as usize),
+            self.live.get(alarm as usize),
         ) else {
             return false;
         };
         let is_open = late.axes.active && live.quiet_at < late.began_at;
-        if !late.sounds || !(late.is_handed_over || is_open) {
-            self.refuse(alarm, sight, effects);
+        if !(late.is_handed_over || is_open) {
             return false;
         }
+        self.displace(key, late.occurrence, sight, effects);
+        let Some(live) = self.live.get_mut(alarm as usize) else {
+            return false;
+        };
         let rest = Entry {
             run: late.run,
             began_at: late.began_at,
             quiet_at: late.quiet_at,
             ..Entry::default()
         };
-        let replaced = live.occurrence;
         let spans = std::mem::take(&mut live.spans);
         *live = Entry {
             axes: Axes {
@@ -294,14 +319,17 @@ impl Engine {
             quiet_at: late.quiet_at,
             spans,
             is_handed_over: false,
+            is_too_old: false,
             ..late
         };
         live.open_span();
-        self.listed.remove(&replaced);
-        self.listed.insert(live.occurrence, (alarm, Lane::Live));
+        let state = live.axes.state();
+        let sounds = late.is_too_old && state == State::Unacked && !covered;
+        self.listed.insert(live.occurrence, key);
         // The rest of the store is judged on, and may hold another one.
         self.late.entries.insert(alarm, rest);
         self.forget_late(alarm);
+        self.tell(key, state, sight, Cause::CarriedOn, sounds, effects);
         true
     }
 

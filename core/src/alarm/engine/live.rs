@@ -3,8 +3,13 @@
 //! Invariants: no data is never recovery. A delay counts only the time between two readings that
 //! count; the off-delay and the return of a loss of view end by a reading, never by a deadline.
 //!
-//! Limits: an instrument in calibration or over its range is in view; if it falls silent,
-//! staleness finds it like any other. A bad quality keeps its cause when it falls silent.
+//! A point is in view while its quality is good, or is beyond its range on a side where it has a
+//! limit, which then counts as reached. Calibration is in view as well, for a limited time.
+//!
+//! Limits: an instrument that falls silent in calibration or beyond its range is found by
+//! staleness like any other. A bad quality keeps its cause when it falls silent. A breaking 4–20
+//! mA loop is under range until the gateway has held it for 4 s, so it may reach a low limit
+//! whose on-delay is shorter.
 
 use super::entry::Sight;
 use super::line::{Line, take_ordinary};
@@ -33,10 +38,19 @@ pub(super) fn loss_of_view_after(period: i64) -> i64 {
         .max(LOSS_OF_VIEW_MS_MIN)
 }
 
-/// Whether there is nothing to see: bad, or too old.
-fn is_lost(quality: Quality) -> bool {
-    quality.is_bad() || quality == Quality::Uncertain(UncertainCause::Stale)
+/// The time between two readings that counts for a delay. A longer hole is like silence, behind
+/// which a point is stale: nothing is known of the value in it. So neither an outage nor a step of
+/// the gateway's clock lets a delay end.
+pub(super) fn counted_time(elapsed: i64, period: i64) -> i64 {
+    if (0..=stale_after(period)).contains(&elapsed) {
+        elapsed
+    } else {
+        0
+    }
 }
+
+/// Calibration gas, not the plant's.
+pub(super) const CALIBRATION: Quality = Quality::Uncertain(UncertainCause::Calibration);
 
 /// Whether it is the way to the point that is gone, and not the point.
 pub(super) fn is_by_link(quality: Quality) -> bool {
@@ -95,7 +109,7 @@ impl Engine {
         let before = line.quality;
         let (before_at, elapsed) = if line.ever {
             let elapsed = sampled_at.ms_since(line.sampled_at);
-            (line.sampled_at, elapsed.max(0))
+            (line.sampled_at, counted_time(elapsed, state.period))
         } else {
             (Timestamp::MIN, 0)
         };
@@ -187,16 +201,22 @@ impl Engine {
         sight: Sight,
         effects: &mut Vec<Effect>,
     ) {
+        let is_seen = self.is_seen(point, sight.quality);
+        let unit = self.points.get(point as usize).map(|state| state.device);
+        let unit = unit.unwrap_or(u32::MAX);
+        let was_behind = is_by_link(before) || self.is_units_matter(unit, before);
+        let is_behind = is_by_link(sight.quality) || self.is_units_matter(unit, sight.quality);
         if let Some(state) = self.points.get_mut(point as usize) {
-            // Behind a lost link nothing was known of the point itself: its own time begins when
-            // the link answers.
-            let link_answers = is_by_link(before) && !is_by_link(sight.quality);
-            let since = state.lost_since.filter(|_| !link_answers);
-            state.lost_since = if is_lost(sight.quality) {
-                since.or(Some(lost_at))
-            } else {
-                None
+            // Behind a lost link or a wrong unit nothing was known of the point itself: its own
+            // time begins when there is an answer.
+            let link_answers = was_behind && !is_behind;
+            let since = |before: Option<Timestamp>, still: bool| {
+                let kept = before.filter(|_| !link_answers);
+                still.then(|| kept.unwrap_or(lost_at))
             };
+            let is_lost = !is_seen && sight.quality != CALIBRATION;
+            state.lost_since = since(state.lost_since, is_lost);
+            state.unseen_since = since(state.unseen_since, !is_seen);
             state.good_since = if sight.quality.is_good() {
                 state.good_since.or(Some(lost_at))
             } else {
@@ -206,6 +226,19 @@ impl Engine {
         if before.is_good() != sight.quality.is_good() {
             self.quality_changed(point, sight, effects);
         }
+        if before != sight.quality {
+            self.weigh_point(unit, (before, sight.quality), sight.now, effects);
+        }
+    }
+
+    /// Whether a quality tells where the process stands: good, or beyond the range on a side where
+    /// the point has a limit.
+    fn is_seen(&self, point: u32, quality: Quality) -> bool {
+        let counts = |place| {
+            let rule = self.rules.get(self.alarm_at(place) as usize);
+            rule.is_some_and(|rule| rule.counted(0.0, quality).is_some())
+        };
+        quality.is_good() || self.alarms_of(point).any(counts)
     }
 
     /// Gives the point another quality without a reading: stale, or its link is down.
@@ -237,7 +270,7 @@ impl Engine {
             && line.seen == Timestamp::MIN
         {
             line.seen = now;
-            state.lost_since = Some(now);
+            (state.lost_since, state.unseen_since) = (Some(now), Some(now));
         }
         self.settle(point);
     }
@@ -254,7 +287,7 @@ impl Engine {
                 Quality::Bad(BadCause::Unspecified)
             };
             line.seen = now;
-            state.lost_since = Some(now);
+            (state.lost_since, state.unseen_since) = (Some(now), Some(now));
         }
         self.settle(point);
     }

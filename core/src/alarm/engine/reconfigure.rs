@@ -59,6 +59,9 @@ impl Engine {
         }
         let mut engine = Self::restore(points, alarms, &kept);
         engine.relink(now, effects);
+        for unit in 0..engine.units.len() as u32 {
+            engine.weigh(unit, now, effects);
+        }
         engine.move_to(now, effects);
         engine.judge_again(now, effects);
         engine.meet_deadlines(now, effects);
@@ -89,7 +92,7 @@ impl Engine {
             } => point(*at).map_or(Identity::Nothing, |point| {
                 Identity::Limit(&point.tag, &point.unit, *setpoint)
             }),
-            Watch::View { point: at } => {
+            Watch::View { point: at, .. } => {
                 point(*at).map_or(Identity::Nothing, |point| Identity::View(&point.tag))
             }
             Watch::Told(subject, condition) => Identity::Told(subject, *condition),

@@ -28,6 +28,8 @@ pub(super) enum Watch {
     View {
         /// Place of the point.
         point: u32,
+        /// How long calibration is no loss of view, in milliseconds.
+        calibration_max: i64,
     },
     /// What the shell tells of a unit, a gateway or the centre.
     Told(Subject, SystemCondition),
@@ -58,6 +60,7 @@ pub(super) struct Rule {
 impl Rule {
     /// Compiles `definition`; `points` is how many points there are.
     pub(super) fn new(definition: &AlarmDefinition, points: usize) -> Self {
+        let ms = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let watch = match (&definition.subject, definition.condition) {
             (Subject::Point(id), _) if id.index() >= points => Watch::Nothing,
             (Subject::Point(id), Condition::Limit(limit)) => Watch::Limit {
@@ -66,13 +69,13 @@ impl Rule {
                 limit: limit.limit,
                 reset: limit.reset,
             },
-            (Subject::Point(id), Condition::System(SystemCondition::LossOfView)) => {
-                Watch::View { point: id.0 }
-            }
+            (Subject::Point(id), Condition::System(SystemCondition::LossOfView)) => Watch::View {
+                point: id.0,
+                calibration_max: ms(definition.calibration_max),
+            },
             (Subject::Point(_), Condition::System(_)) | (_, Condition::Limit(_)) => Watch::Nothing,
             (subject, Condition::System(condition)) => Watch::Told(subject.clone(), condition),
         };
-        let ms = |delay: std::time::Duration| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         Self {
             name: definition.name.as_str().into(),
             watch,
@@ -87,7 +90,7 @@ impl Rule {
     /// The point that it is about, if it is about one.
     pub(super) fn point(&self) -> Option<u32> {
         match self.watch {
-            Watch::Limit { point, .. } | Watch::View { point } => Some(point),
+            Watch::Limit { point, .. } | Watch::View { point, .. } => Some(point),
             Watch::Told(..) | Watch::Nothing => None,
         }
     }
@@ -102,15 +105,31 @@ impl Rule {
 
     /// The value as this limit is judged by it, or none when it does not count.
     ///
-    /// Only good values count, with one exception on the safe side: a detector driven over its
-    /// range has reached every high limit, so a saturated one cannot stay silent.
+    /// Only good values count, with one exception on the safe side: an instrument driven beyond
+    /// its range has reached every limit on that side, so a saturated one cannot stay silent.
     pub(super) fn counted(&self, value: f64, quality: Quality) -> Option<f64> {
-        let high = self.setpoint()?.is_high();
+        let setpoint = self.setpoint()?;
         match quality {
             Quality::Good => Some(value),
-            Quality::Uncertain(UncertainCause::OverRange) if high => Some(f64::INFINITY),
+            Quality::Uncertain(cause) if reaches(cause, setpoint) => {
+                let high = setpoint.is_high();
+                Some(if high {
+                    f64::INFINITY
+                } else {
+                    f64::NEG_INFINITY
+                })
+            }
             _ => None,
         }
+    }
+}
+
+/// Whether a value beyond the range on the side that `cause` names has reached this limit.
+fn reaches(cause: UncertainCause, setpoint: Setpoint) -> bool {
+    match cause {
+        UncertainCause::OverRange => setpoint.is_high(),
+        UncertainCause::UnderRange => !setpoint.is_high(),
+        _ => false,
     }
 }
 

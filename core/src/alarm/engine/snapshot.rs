@@ -49,6 +49,8 @@ pub(super) struct PointSnapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    unseen_since: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     good_since: Option<Timestamp>,
 }
 
@@ -76,6 +78,7 @@ impl Engine {
                         unit_lost: state.unit_lost,
                         gateway_lost: state.gateway_lost,
                         lost_since: state.lost_since,
+                        unseen_since: state.unseen_since,
                         good_since: state.good_since,
                     };
                     (state.tag.to_string(), kept)
@@ -119,9 +122,11 @@ impl Engine {
             let known = engine.by_condition.contains_key(&key)
                 || (takes_points && engine.links.contains_key(subject));
             if known {
-                engine.told.insert(key, *told);
+                let by_points = told.by_points && engine.is_unit(subject);
+                engine.told.insert(key, Told { by_points, ..*told });
             }
         }
+        engine.count_units();
         for point in 0..engine.points.len() as u32 {
             engine.settle(point);
         }
@@ -150,6 +155,7 @@ impl Engine {
             state.unit_lost = kept.unit_lost;
             state.gateway_lost = kept.gateway_lost;
             state.lost_since = kept.lost_since;
+            state.unseen_since = kept.unseen_since;
             state.good_since = kept.good_since;
         }
     }

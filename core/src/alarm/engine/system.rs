@@ -1,4 +1,5 @@
-//! Alarms about units, gateways and the centre: driven by what the shell tells, delayed on `now`.
+//! Alarms about units, gateways and the centre: driven by what the shell tells (and for units by
+//! what their points are, see [`super::unit`]), delayed on `now`.
 //!
 //! A unit or gateway in loss of view also takes its points out of view at once: their quality
 //! becomes bad (link down), and they raise no alarm of their own for it.
@@ -15,13 +16,22 @@ use crate::alarm::change::Effect;
 use crate::alarm::definition::{Subject, SystemCondition};
 use crate::reading::{BadCause, Lane, Quality, Timestamp};
 
-/// What the shell said last about one condition of one subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is known about one condition of one subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
-    /// Whether it holds.
+    /// Whether it holds, by what the shell said last.
     pub(super) active: bool,
-    /// Centre's clock: since when.
+    /// Whether it holds, by what the points of the unit are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) by_points: bool,
+    /// Centre's clock: since when it holds by either, or by none.
     pub(super) since: Timestamp,
+}
+
+impl Told {
+    fn holds(self) -> bool {
+        self.active || self.by_points
+    }
 }
 
 impl Engine {
@@ -41,13 +51,31 @@ impl Engine {
         if !known || !is_news {
             return;
         }
-        self.told.insert(key.clone(), Told { active, since: now });
-        for alarm in self.by_condition.get(&key).cloned().unwrap_or_default() {
-            self.meet_told(alarm, now, effects);
-            self.arm_told(alarm);
-        }
+        self.hold(now, key, |told| told.active = active, effects);
         if takes_points {
             self.view_of_link(subject, now, active, effects);
+        }
+    }
+
+    /// Writes down what is new about a condition, and raises or ends its alarms without a delay.
+    pub(super) fn hold(
+        &mut self,
+        now: Timestamp,
+        key: (Subject, SystemCondition),
+        change: impl FnOnce(&mut Told),
+        effects: &mut Vec<Effect>,
+    ) {
+        let alarms = self.by_condition.get(&key).cloned().unwrap_or_default();
+        let told = self.told.entry(key).or_default();
+        let held = told.holds();
+        change(told);
+        if told.holds() == held {
+            return;
+        }
+        told.since = now;
+        for alarm in alarms {
+            self.meet_told(alarm, now, effects);
+            self.arm_told(alarm);
         }
     }
 
@@ -84,10 +112,10 @@ impl Engine {
             return None;
         };
         let told = self.told.get(&(subject.clone(), *condition))?;
-        if told.active == entry.axes.active {
+        if told.holds() == entry.axes.active {
             return None;
         }
-        let delay = if told.active {
+        let delay = if told.holds() {
             rule.on_delay
         } else {
             rule.off_delay

@@ -31,6 +31,10 @@ pub struct AlarmView<'a> {
     pub priority: Priority,
     /// Gateway's clock: when this occurrence was raised.
     pub raised_at: Timestamp,
+    /// Centre's clock: when this occurrence was raised. Its history in the journal begins there.
+    pub raised_now: Timestamp,
+    /// Who acknowledged this occurrence; none while nobody has.
+    pub acknowledged_by: Option<&'a str>,
     /// Centre's clock: when anything of it last changed.
     pub changed_at: Timestamp,
     /// Live: the latest value of its point. Late: the value of its last change.
@@ -125,7 +129,7 @@ impl Engine {
         })
     }
 
-    fn entry(&self, alarm: u32, lane: Lane) -> Option<&Entry> {
+    pub(super) fn entry(&self, alarm: u32, lane: Lane) -> Option<&Entry> {
         match lane {
             Lane::Live => self.live.get(alarm as usize),
             Lane::Historical => self.late.entries.get(&alarm),
@@ -160,6 +164,8 @@ impl Engine {
             lane,
             priority: rule.priority,
             raised_at: entry.raised_at,
+            raised_now: entry.raised_now,
+            acknowledged_by: entry.acknowledged_by.as_deref(),
             changed_at: entry.changed_at,
             value,
             quality,

@@ -58,7 +58,7 @@ fn c07_no_data_is_never_recovery() {
     check(
         "h 80, l 20",
         "0s 81 UNACK!/NORM 1s bad UNACK?/NORM 99s tick UNACK?/NORM 999s mute UNACK?/NORM
-         1000s 10~under UNACK?/NORM 1001s 10 RTNUN/UNACK!",
+         1000s 10~frozen UNACK?/NORM 1001s 10 RTNUN/UNACK!",
     );
 }
 

@@ -168,13 +168,27 @@ fn the_live_lane_may_come_in_the_midst_of_the_store() {
 
 #[test]
 fn an_old_alarm_of_the_store_that_still_holds_sounds_when_it_is_seen_live() {
+    let mut rig = Rig::new("h 80, hh 90");
+    rig.step("100s", "70");
+    rig.step("1000s", "late:95@119s");
+    rig.step("1000s", "history-ends");
+    assert!(rig.engine.alarms().all(|view| !view.sounds));
+    assert_eq!(rig.step("1001s", "95"), "UNACK/UNACK!");
+    assert_eq!(rig.list(), ["P0.hh UNACK", "P0.h UNACK"], "one occurrence");
+    let causes = causes(&rig.log, "P0.hh", Lane::Live);
+    assert_eq!((causes.get("raised"), causes["carried_on"]), (None, 1));
+    let view = rig.engine.occurrence(1).unwrap();
+    assert_eq!((view.raised_at, view.sounds), (moment("119s"), true));
+}
+
+#[test]
+fn an_answered_alarm_of_the_store_is_carried_on_in_silence() {
     let mut rig = Rig::new("h 80");
     rig.step("100s", "70");
     rig.step("1000s", "late:82@119s");
     rig.step("1000s", "history-ends");
-    rig.step("1001s", "82");
-    assert_eq!(rig.list(), ["P0.h late RTNUN", "P0.h UNACK"]);
-    assert!(rig.changes().last().unwrap().sounds);
+    rig.step("1000s", "ack");
+    assert_eq!(rig.step("1001s", "82"), "ACKED");
 }
 
 #[test]
@@ -218,6 +232,104 @@ fn a_late_latched_alarm_is_acknowledged_and_reset() {
     assert_eq!(rig.list(), ["P0.gas2 late LATUN"]);
     rig.step("1002s", "ack");
     assert_eq!(rig.list(), ["P0.gas2 late LATAC"]);
+    rig.step("1002s", "bad");
+    rig.step("1002s", "reset");
+    assert_eq!(rig.refusals(), [Refusal::Unseen], "the detector is blind");
+    rig.step("1003s", "10");
     rig.step("1003s", "reset");
     assert_eq!(rig.list(), [""; 0]);
+}
+
+#[test]
+fn what_does_not_sound_covers_nothing() {
+    // 15 minutes old: nobody is called by it.
+    let mut rig = Rig::new("gas1 25, gas2 50");
+    rig.step("0s", "10");
+    rig.step("1000s", "late:60@100s");
+    assert_eq!(rig.list(), ["P0.gas2 late UNACK", "P0.gas1 late UNACK"]);
+    assert_eq!(rig.step("1001s", "30"), "UNACK!/NORM");
+    // One that sounded covers the horn.
+    let mut rig = Rig::new("gas1 25, gas2 50");
+    rig.step("0s", "10");
+    rig.step("101s", "late:60@100s");
+    assert_eq!(rig.step("102s", "30"), "UNACK/NORM");
+}
+
+#[test]
+fn an_excursion_whose_horn_was_covered_is_carried_on_as_one() {
+    let mut rig = Rig::new("h 80, hh 90");
+    rig.step("100s", "70");
+    rig.step("121s", "late:95@119s");
+    rig.step("121s", "history-ends");
+    rig.step("122s", "95");
+    assert_eq!(rig.list(), ["P0.hh UNACK", "P0.h UNACK"]);
+}
+
+#[test]
+fn an_unanswered_occurrence_that_makes_room_for_a_newer_one_says_so() {
+    let mut rig = Rig::new("h 80");
+    rig.step("1000s", "50");
+    for late in ["82@100s", "70@101s", "82@102s"] {
+        rig.step("1001s", &format!("late:{late}"));
+    }
+    let told: Vec<_> = rig.changes().map(|c| (c.occurrence, &c.cause)).collect();
+    assert_eq!(
+        told,
+        [(1, &Cause::Replaced { newer: 2 }), (2, &Cause::Raised)]
+    );
+    // Also when the newer one comes over from the store.
+    let mut rig = Rig::new("h 80");
+    rig.step("108s", "82");
+    rig.step("109s", "70");
+    rig.step("121s", "late:82@119s");
+    rig.step("121s", "history-ends");
+    rig.step("122s", "82");
+    let told: Vec<_> = rig.changes().map(|c| (c.occurrence, &c.cause)).collect();
+    assert_eq!(
+        told,
+        [(1, &Cause::Replaced { newer: 2 }), (2, &Cause::CarriedOn)]
+    );
+}
+
+#[test]
+fn a_stored_reading_from_the_future_does_not_blind_the_ones_after_it() {
+    let mut rig = Rig::new("h 80, on-delay 2s");
+    rig.step("1000s", "50");
+    rig.step("1001s", "late:50@100s");
+    rig.step("1001s", "late:50@9000s");
+    for late in ["81@101s", "81@102s", "81@103s"] {
+        rig.step("1001s", &format!("late:{late}"));
+    }
+    assert_eq!(rig.list(), ["P0.h late UNACK"]);
+    let counters = rig.engine.counters();
+    assert_eq!((counters.from_future, counters.out_of_order), (1, 0));
+}
+
+#[test]
+fn a_stored_reading_from_the_future_is_judged_but_no_time_passes_by_it() {
+    let mut rig = Rig::new("h 80, hh 90, on-delay 2s");
+    rig.step("1000s", "50");
+    rig.step("1001s", "late:95@9000s");
+    rig.step("1001s", "late:95@9900s");
+    assert_eq!(rig.list(), ["P0.h late UNACK"], "an excursion is not lost");
+    rig.step("1001s", "late:50@100s");
+    assert_eq!(rig.list(), ["P0.h late RTNUN"]);
+}
+
+#[test]
+fn a_hole_in_the_store_counts_for_no_delay() {
+    let mut rig = Rig::new("h 80, on-delay 20s, off-delay 20s");
+    rig.step("9000s", "50");
+    for late in ["81@100s", "81@3700s", "81@3710s"] {
+        rig.step("9001s", &format!("late:{late}"));
+        assert_eq!(rig.list(), [""; 0], "{late}");
+    }
+    rig.step("9001s", "late:81@3720s");
+    assert_eq!(rig.list(), ["P0.h late UNACK"]);
+    for late in ["70@3721s", "70@7200s", "70@7210s"] {
+        rig.step("9001s", &format!("late:{late}"));
+        assert_eq!(rig.list(), ["P0.h late UNACK"], "{late}");
+    }
+    rig.step("9001s", "late:70@7220s");
+    assert_eq!(rig.list(), ["P0.h late RTNUN"]);
 }

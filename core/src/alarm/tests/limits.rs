@@ -118,12 +118,25 @@ fn an_unknown_alarm_is_told_once_when_it_becomes_so_and_once_when_it_is_over() {
 #[test]
 fn a_detector_driven_over_its_range_has_reached_every_high_limit() {
     check(
-        "gas1 25, gas2 50, l 5",
-        "0s 10 NORM/NORM/NORM  1s 24~over UNACK?/UNACK?!/NORM  2s 10~under UNACK?/UNACK?/NORM",
+        "gas1 25, gas2 50",
+        "0s 10 NORM/NORM  1s 24~over UNACK?/UNACK?!  2s 10~under UNACK?/UNACK?",
     );
     check(
         "h 80, on-delay 2s",
         "0s 100~over NORM 1s 100~over NORM 2s 100~over UNACK?!",
+    );
+}
+
+#[test]
+fn an_instrument_driven_under_its_range_has_reached_every_low_limit() {
+    check(
+        "ll 10, l 20, h 80",
+        "0s 50 NORM/NORM/NORM     1s 19~under UNACK?!/UNACK?/NORM
+         2s 90~over UNACK?/UNACK?/UNACK?!  3s 50 RTNUN/RTNUN/RTNUN",
+    );
+    check(
+        "l 20, on-delay 2s",
+        "0s 0~under NORM 1s 0~under NORM 2s 0~under UNACK?!",
     );
 }
 
@@ -136,11 +149,9 @@ fn over_range_never_counts_towards_return() {
 }
 
 #[test]
-fn under_range_never_raises_a_low_alarm() {
-    check(
-        "l 20",
-        "0s 50 NORM 1s 0~under NORM 2s 0~over NORM 3s 20 UNACK!",
-    );
+fn beyond_the_range_on_the_other_side_says_nothing_of_a_limit() {
+    check("l 20", "0s 50 NORM 1s 0~over NORM 2s 20 UNACK!");
+    check("h 80", "0s 50 NORM 1s 99~under NORM 2s 80 UNACK!");
 }
 
 #[test]
@@ -161,6 +172,29 @@ fn a_sender_that_reports_only_changes_raises_by_its_silence() {
     let raised = rig.changes().next().unwrap();
     assert_eq!(raised.sampled_at, moment("4s"), "by the gateway's clock");
     assert_eq!(raised.value, Some(81.0));
+}
+
+#[test]
+fn a_step_of_the_gateways_clock_counts_for_no_delay() {
+    // The clock was an hour behind and is put right.
+    check(
+        "h 80, on-delay 20s",
+        "4000s 81@400s NORM 4001s 81@401s NORM 4002s 81 NORM 4012s 81 NORM 4020s 81 NORM
+         4021s 81 UNACK!",
+    );
+    check(
+        "h 80, off-delay 20s",
+        "4000s 81@400s UNACK! 4001s 70@401s UNACK 4002s 70 UNACK 4012s 70 UNACK
+         4021s 70 UNACK 4022s 70 RTNUN",
+    );
+}
+
+#[test]
+fn readings_that_bunch_up_with_a_hole_between_them_count_for_no_delay() {
+    check(
+        "h 80, on-delay 20s",
+        "4000s 81@400s NORM 4000s 81@3990s NORM 4000s 81@4000s NORM 4010s 81 UNACK!",
+    );
 }
 
 #[test]
@@ -330,6 +364,23 @@ fn commands_that_do_not_fit_are_refused_and_change_nothing() {
         send(&mut rig, "ack", 1),
         (vec![Refusal::UnknownOccurrence], shown("NORM"))
     );
+}
+
+#[test]
+fn a_latched_alarm_is_not_reset_while_the_detector_is_blind() {
+    let story = "0s 60 UNACK! 1s 10 LATUN 2s ack LATAC";
+    for blind in ["bad", "0~under", "10~cal", "gateway-lost"] {
+        let mut rig = Rig::new("gas2 50, latch");
+        for step in story.split_whitespace().collect::<Vec<_>>().chunks(3) {
+            rig.step(step[0], step[1]);
+        }
+        rig.step("3s", blind);
+        assert_eq!(rig.step("4s", "reset"), "LATAC?");
+        assert_eq!(rig.refusals(), [Refusal::Unseen], "{blind}");
+        rig.step("5s", "gateway-back");
+        rig.step("6s", "10");
+        assert_eq!(rig.step("7s", "reset"), "NORM");
+    }
 }
 
 #[test]

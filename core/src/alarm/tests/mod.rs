@@ -17,11 +17,13 @@ mod limits;
 mod model;
 mod reconfigure;
 mod states;
+mod unit;
 mod view;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -31,8 +33,9 @@ use crate::reading::{BadCause, Lane, PointId, Quality, Reading, Timestamp, Uncer
 /// Tells a story and checks the state after each of its steps.
 ///
 /// The first text is the configuration: setpoints with their limit, and what follows a setpoint is
-/// about it (`deadband`, `reset`, `on-delay`, `off-delay`, `latch`); `period` is the point's.
-/// `view` is the point's loss of view, `gateway` that of its gateway.
+/// about it (`deadband`, `reset`, `on-delay`, `off-delay`, `latch`, `calibration`); `period` is the
+/// point's.
+/// `view` is the point's loss of view, `unit` and `gateway` that of its unit and gateway.
 ///
 /// The second text is steps of three words: time, event, state. An event is a good value (`81`),
 /// a value with a quality (`81~over`), either with the moment of the sample (`81@2s`), either out
@@ -275,12 +278,15 @@ fn check_change(effect: &Effect) {
         Cause::Raised => assert_eq!(process, State::Unacked),
         Cause::Returned => assert!(!change.axes.active),
         Cause::Acknowledged { .. } => assert!(change.axes.acknowledged),
-        Cause::Reset { .. } | Cause::Removed => assert_eq!(process, State::Normal),
+        Cause::Reset { .. } | Cause::Replaced { .. } | Cause::Removed => {
+            assert_eq!(process, State::Normal);
+        }
         Cause::QualityChanged => assert_eq!(change.from, change.to),
+        Cause::CarriedOn => assert!(change.axes.active && change.lane == Lane::Live),
     }
     if change.sounds {
         assert_eq!(change.to, State::Unacked, "hidden alarms are silent");
-        assert_eq!(change.cause, Cause::Raised);
+        assert!(matches!(change.cause, Cause::Raised | Cause::CarriedOn));
     }
 }
 
@@ -327,10 +333,15 @@ fn reading(point: PointId, text: &str, sampled_at: Timestamp) -> Reading {
     let quality = match (value, quality) {
         ("bad", _) => Quality::Bad(BadCause::OpenWire),
         ("mute", _) => Quality::Bad(BadCause::NoAnswer),
+        ("garbled", _) => Quality::Bad(BadCause::Garbled),
+        ("exception", _) => Quality::Bad(BadCause::Exception),
         (_, "good") => Quality::Good,
         (_, "over") => Quality::Uncertain(UncertainCause::OverRange),
         (_, "under") => Quality::Uncertain(UncertainCause::UnderRange),
         (_, "cal") => Quality::Uncertain(UncertainCause::Calibration),
+        (_, "frozen") => Quality::Uncertain(UncertainCause::Frozen),
+        (_, "manual") => Quality::Uncertain(UncertainCause::Substituted),
+        (_, "unsure") => Quality::Uncertain(UncertainCause::Unspecified),
         other => panic!("no such reading: {other:?}"),
     };
     let value = value.parse().unwrap_or(f64::NAN);
@@ -385,12 +396,17 @@ fn parse(config: &str) -> (Vec<Point>, Vec<AlarmDefinition>) {
             "on-delay" => last.unwrap().on_delay = duration(argument),
             "off-delay" => last.unwrap().off_delay = duration(argument),
             "latch" => last.unwrap().latch = true,
+            "calibration" => last.unwrap().calibration_max = duration(argument),
             "view" => alarms.push(alarm(
                 Subject::Point(PointId(0)),
                 Condition::System(SystemCondition::LossOfView),
             )),
             "gateway" => alarms.push(alarm(
                 Subject::Gateway("G1".to_owned()),
+                Condition::System(SystemCondition::LossOfView),
+            )),
+            "unit" => alarms.push(alarm(
+                Subject::Unit("G1".to_owned(), "U1".to_owned()),
                 Condition::System(SystemCondition::LossOfView),
             )),
             setpoint => {
@@ -443,15 +459,16 @@ fn alarm(subject: Subject, condition: Condition) -> AlarmDefinition {
         on_delay: Duration::ZERO,
         off_delay: Duration::ZERO,
         latch: false,
+        calibration_max: Duration::from_mins(30),
         priority: Priority::HIGHEST,
         shelvable: true,
-        guidance: Guidance {
+        guidance: Arc::new(Guidance {
             cause: text(),
             consequence: text(),
             action: text(),
             time_to_respond: Duration::from_mins(10),
-        },
-        figure_source: "test".to_owned(),
+        }),
+        figure_source: "test".into(),
     }
 }
 

@@ -58,6 +58,7 @@ fn model(readings: &[(i64, f64, Quality)], alarm: &AlarmDefinition) -> Vec<Told>
         .map(|(at, value, quality)| match quality {
             Quality::Good => (*at, Some(*value)),
             Quality::Uncertain(UncertainCause::OverRange) if high => (*at, Some(1e9)),
+            Quality::Uncertain(UncertainCause::UnderRange) if !high => (*at, Some(-1e9)),
             _ => (*at, None),
         })
         .collect();
@@ -204,12 +205,12 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     prop::collection::vec((later, event), 1..60)
 }
 
-/// Three points (a fourth is unknown), each with four limits and its loss of view; the gateway's.
+/// Three points (a fourth is unknown), each with its limits and loss of view; the unit's and gateway's.
 fn site(other: bool) -> (Vec<Point>, Vec<AlarmDefinition>) {
     let config = if other {
-        "h 70, deadband 2, on-delay 1s, latch, hh 90, view, on-delay 5s"
+        "h 70, deadband 2, on-delay 1s, latch, hh 90, view, on-delay 5s, unit, on-delay 2s"
     } else {
-        "l 20, h 80, deadband 2, on-delay 3s, off-delay 2s, hh 90, latch, view, on-delay 10s, gateway"
+        "l 20, h 80, deadband 2, on-delay 3s, off-delay 2s, hh 90, latch, view, on-delay 10s, unit, gateway"
     };
     let mut alarms = Vec::new();
     for place in 0..3 {
@@ -236,6 +237,7 @@ proptest! {
         let mut rig = Rig::with(points, alarms);
         let mut now = moment("100s");
         let mut numbers = std::collections::BTreeSet::new();
+        let mut listed = BTreeMap::new();
         for (later, event) in events {
             now = Timestamp(now.0 + later);
             rig.effects.clear();
@@ -264,6 +266,16 @@ proptest! {
                     rig.reconfigure_to(&at, points, alarms);
                 }
             }
+            // Who follows the effects alone has the same list.
+            for change in rig.changes() {
+                if change.to == State::Normal {
+                    listed.remove(&change.occurrence);
+                } else {
+                    listed.insert(change.occurrence, change.lane);
+                }
+            }
+            let shown = rig.engine.alarms().map(|view| (view.occurrence, view.lane));
+            prop_assert_eq!(shown.collect::<Vec<_>>(), listed.iter().map(|(o, l)| (*o, *l)).collect::<Vec<_>>());
             for change in rig.changes().filter(|change| change.cause == Cause::Raised) {
                 prop_assert!(numbers.insert(change.occurrence), "a number is given once");
                 prop_assert_eq!(numbers.last(), Some(&change.occurrence), "and they grow");

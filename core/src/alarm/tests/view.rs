@@ -69,15 +69,59 @@ fn silence_never_ends_a_loss_of_view() {
 }
 
 #[test]
-fn calibration_and_over_range_are_in_view() {
+fn a_quality_that_is_not_good_is_a_loss_of_view() {
+    for quality in ["frozen", "manual", "unsure", "under", "over"] {
+        check(
+            "view, on-delay 10s, off-delay 2s",
+            &format!(
+                "0s 50 NORM  1s 50~{quality} NORM  10s 50~{quality} NORM  11s 50~{quality} UNACK?!
+                 12s 50 UNACK 14s 50 RTNUN"
+            ),
+        );
+    }
+}
+
+#[test]
+fn beyond_the_range_is_in_view_where_a_limit_is_reached_by_it() {
     check(
-        "view, on-delay 2s",
-        "0s 50 NORM 1s 60~cal NORM 9s 60~cal NORM 18s 100~over NORM 27s 60~cal NORM",
+        "gas2 50, view, on-delay 2s",
+        "0s 50~over UNACK?!/NORM  9s 50~over UNACK?/NORM  18s 0~under UNACK?/NORM
+         20s 0~under UNACK?/UNACK?!",
     );
-    // But an instrument that falls silent in calibration is lost like any other.
+    check(
+        "ll 10, view, on-delay 2s",
+        "0s 0~under UNACK?!/NORM 9s 0~under UNACK?/NORM 18s 99~over UNACK?/NORM
+         20s 99~over UNACK?/UNACK?!",
+    );
+}
+
+#[test]
+fn an_instrument_in_calibration_is_in_view_for_a_limited_time() {
+    check(
+        "view, on-delay 2s, off-delay 1s, calibration 30s",
+        "0s 50 NORM  1s 60~cal NORM  15s 60~cal NORM  30999ms 60~cal NORM  31s tick UNACK?!
+         32s 60~cal UNACK? 33s 50 UNACK 34s 50 RTNUN 35s 60~cal RTNUN? 36s ack NORM
+         64s 60~cal NORM 65s tick UNACK?!",
+    );
+    // One that falls silent in calibration is lost like any other.
     check(
         "view, on-delay 2s",
         "0s 60~cal NORM 29s tick NORM 30s tick UNACK?!",
+    );
+    // Nor does a break of another kind begin the time anew.
+    check(
+        "view, on-delay 10s, calibration 30s",
+        "0s 60~cal NORM 10s 60~frozen NORM 15s 60~cal NORM 25s bad NORM 29s 60~cal NORM
+         30s tick UNACK?!",
+    );
+}
+
+#[test]
+fn what_was_behind_a_lost_link_does_not_count_as_calibration() {
+    check(
+        "view, on-delay 2s, calibration 30s",
+        "0s 60~cal NORM 5s gateway-lost NORM 60s gateway-back NORM 61s 60~cal NORM
+         75s 60~cal NORM 89s 60~cal NORM 90s tick UNACK?!",
     );
 }
 

@@ -465,7 +465,8 @@ fn a_damaged_snapshot_is_an_error() {
     assert!(Watch::restore(&[]).is_err());
     assert!(Watch::restore(&bytes[..bytes.len() / 2]).is_err());
     let text = String::from_utf8(bytes).unwrap();
-    let other = text.replacen("\"version\":1", "\"version\":999", 1);
+    let version = format!("\"version\":{}", super::super::SNAPSHOT_VERSION);
+    let other = text.replacen(&version, "\"version\":999", 1);
     let refused = Watch::restore(other.as_bytes());
     assert!(matches!(refused, Err(RestoreError::Version { found: 999 })));
     let spoilt = text.replace("TF.a,", "TF.a a,");

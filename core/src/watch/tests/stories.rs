@@ -175,6 +175,39 @@ fn the_backlog_comes_behind_and_raises_late_alarms() {
 }
 
 #[test]
+fn what_is_carried_on_from_the_store_waits_for_the_ledger_like_any_other() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    story.until(600.0);
+    let last = Stored {
+        run: 1,
+        first: 2,
+        last: 2,
+    };
+    story.stored("gw", &[last]);
+    let values = [("TF.a", 1.2, 585.0), ("TF.a", 1.2, 590.0)];
+    let effects = story.sampled(GAS, (1, 2), &values, true);
+    assert_eq!(raised(&effects), ["TF.a.gas1"]);
+    let values = [("TF.a", 1.2, 595.0), ("TF.a", 1.2, 599.0)];
+    let effects = story.sampled(GAS, (1, 3), &values, false);
+    let carried_on = effects.iter().any(|effect| {
+        matches!(effect, Effect::Alarm(change) if change.cause == Cause::CarriedOn && !change.sounds)
+    });
+    assert!(carried_on, "it has sounded before");
+    let mut found = Vec::new();
+    for (sequence, at) in (4..).zip((610..=2_410).step_by(10)) {
+        found.extend(story.until(f64::from(at)));
+        found.extend(story.data(GAS, (1, sequence), &[("TF.a", 1.2)]));
+    }
+    let of_gas1 = found.iter().filter(
+        |effect| matches!(effect, Effect::Hazard(change) if change.hazard.origin.alarm == "TF.a.gas1"),
+    );
+    assert_eq!(of_gas1.count(), 1, "entered after 30 minutes");
+}
+
+#[test]
 fn a_gap_is_told_once_and_alarmed() {
     let mut story = Story::new();
     story.all_born();
