@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Sessions, Shared, router};
+use crate::api::{LiveSeats, Sessions, Shared, router};
 use crate::broker::{Accounts, Broker, BrokerError};
 use crate::centre::{Centre, CentreError};
 use crate::sinks::{InfluxConfig, Sinks, SinksError};
@@ -158,7 +158,8 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         folder: options.data.clone(),
         sinks: sinks.clone(),
         ingest: counters,
-        sessions: Sessions::default(),
+        sessions: Sessions::open(&options.data),
+        live: LiveSeats::default(),
     });
     let http = listen(options.http, shared, &cancel, &mut tasks).await?;
     Ok(Serving {

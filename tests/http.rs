@@ -11,6 +11,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,12 +44,11 @@ struct Site {
     client: Client,
     base: String,
     sequence: AtomicU64,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Site {
-    async fn start() -> Self {
-        let folder = TempDir::new().unwrap();
+    async fn serve(folder: &Path) -> Serving {
         // A closed entry need not wait a day here.
         let standards = STANDARDS.replace(
             "normal_before_close = \"24h\"",
@@ -61,7 +61,7 @@ impl Site {
         ];
         let free = "127.0.0.1:0".parse().unwrap();
         let options = Options {
-            data: folder.path().to_path_buf(),
+            data: folder.to_path_buf(),
             files: files
                 .map(|(name, text)| SourceFile {
                     name: name.into(),
@@ -80,13 +80,18 @@ impl Site {
             http: free,
             influxdb: None,
         };
-        let serving = serve::start(options, |_| ()).await.unwrap();
+        serve::start(options, |_| ()).await.unwrap()
+    }
+
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let serving = Self::serve(folder.path()).await;
         let site = Self {
             base: format!("http://{}", serving.http),
             serving,
             client: Client::new(),
             sequence: AtomicU64::new(0),
-            _folder: folder,
+            folder,
         };
         site.born().await;
         site
@@ -368,10 +373,24 @@ async fn every_question_is_answered() {
         metrics.contains("davy_gateway_online{gateway=\"gw\"} 1"),
         "{metrics}"
     );
+    for wanted in [
+        "# TYPE davy_gateway_committed_readings_total counter\ndavy_gateway_committed_readings_total{gateway=\"gw\"} 1\n",
+        "davy_gateway_committed_messages_total{gateway=\"gw\"} 1\n",
+        "# TYPE davy_gateway_clock_offset_ms gauge\n",
+    ] {
+        assert!(metrics.contains(wanted), "{wanted} in {metrics}");
+    }
+    let gateways = site.get("/api/v1/gateways").await;
+    assert_eq!(gateways[0]["committed"], 1);
+    assert!(gateways[0]["heard_at_ms"].is_i64(), "{gateways}");
     let point = site.get("/api/v1/points/TF.a").await;
     assert_eq!(point["value"], 2.5);
     let sources = site.get("/api/v1/sources").await;
     assert_eq!(sources[0]["hazards_open"], 1);
+    // One point of the source has a value; of the others nothing has ever come.
+    let points = sources[0]["points"].as_u64().unwrap();
+    let sight = ["points_bad", "points_unknown"].map(|of| sources[0][of].as_u64().unwrap());
+    assert_eq!((points > 1, sight), (true, [0, points - 1]), "{sources}");
     site.stop().await;
 }
 
@@ -552,6 +571,113 @@ async fn a_session_ends_when_it_is_closed() {
         .request(Method::GET, "/api/v1/session")
         .header("cookie", &cookie);
     assert_eq!(who.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_outlives_the_centre_and_its_command_needs_no_new_one() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    let occurrence = site.occurrence("TF.a.gas2").await;
+    let cookie = site.sign_in("Li").await;
+    let Site {
+        serving,
+        client,
+        sequence,
+        folder,
+        ..
+    } = site;
+    tokio::time::timeout(PATIENCE, serving.stop())
+        .await
+        .unwrap();
+    let serving = Site::serve(folder.path()).await;
+    let site = Site {
+        base: format!("http://{}", serving.http),
+        serving,
+        client,
+        sequence,
+        folder,
+    };
+    let path = format!("/api/v1/alarms/{occurrence}/acknowledge");
+    let (status, answer) = site.command(&cookie, &path, &json!({})).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    // Given twice it is done once, and the second is told so.
+    let (status, answer) = site.command(&cookie, &path, &json!({})).await;
+    assert_eq!(
+        (status, &answer["type"]),
+        (StatusCode::CONFLICT, &"already_acknowledged".into())
+    );
+    let alarm = site.get(&format!("/api/v1/alarms/{occurrence}")).await;
+    let kinds: Vec<_> = alarm["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| &change["cause"]["kind"])
+        .collect();
+    assert_eq!(
+        (kinds[0], kinds.last()),
+        (&"raised".into(), Some(&&"acknowledged".into())),
+        "{alarm}"
+    );
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_read_in_pages() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    site.occurrence("TF.a.gas2").await;
+    let all = site.get("/api/v1/alarms").await;
+    let occurrences = |list: &Value| -> Vec<u64> {
+        let rows = list["alarms"].as_array().unwrap();
+        rows.iter()
+            .map(|row| row["occurrence"].as_u64().unwrap())
+            .collect()
+    };
+    let whole = occurrences(&all);
+    assert!(whole.len() >= 2, "{all}");
+    let mut paged = Vec::new();
+    let mut path = "/api/v1/alarms?limit=1".to_owned();
+    while let [one] = occurrences(&site.get(&path).await)[..] {
+        paged.push(one);
+        path = format!("/api/v1/alarms?limit=1&after={one}");
+    }
+    assert_eq!(paged, whole);
+    for path in [
+        "/api/v1/alarms?after=999",
+        "/api/v1/alarms?limit=0",
+        "/api/v1/hazards?limit=10001",
+    ] {
+        let response = site.request(Method::GET, path).send().await.unwrap();
+        assert!(response.status().is_client_error(), "{path}");
+        is_problem(&response, path);
+    }
+    let open = site.get("/api/v1/hazards?state=open&limit=10000").await;
+    assert_eq!(open.as_array().unwrap().len(), 1, "{open}");
+    let id = open[0]["id"].as_str().unwrap();
+    let older = site.get(&format!("/api/v1/hazards?after={id}")).await;
+    assert_eq!(older, json!([]));
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_finds_no_seat_at_the_live_stream_is_told_when_to_come_again() {
+    let site = Site::start().await;
+    let mut seats = Vec::new();
+    for _ in 0..100 {
+        seats.push(site.live(None).await);
+    }
+    let refused = site
+        .request(Method::GET, "/api/v1/live")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.headers()["retry-after"], "5");
+    is_problem(&refused, "the 101st");
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["type"], "no_seat");
+    drop(seats);
     site.stop().await;
 }
 

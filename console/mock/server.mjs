@@ -121,7 +121,7 @@ function source([id, name, industry, level, colour]) {
     id, name, industry, level, owners: { main: "赵建国", technical: "钱立", operation: "孙敏" }, colour,
     colour_since_ms: colour === "none" ? null : began - 720_000, why: colour === "none" ? [] : own.slice(0, 3).map((alarm) => alarm.alarm),
     worst: worst ? { alarm: worst.alarm, occurrence: worst.occurrence, priority: worst.priority, state: worst.state } : null,
-    points: all.filter((point) => point.source === id).length, points_bad: all.filter((point) => point.source === id && point.quality !== "good").length,
+    points: all.filter((point) => point.source === id).length, points_bad: all.filter((point) => point.source === id && point.quality !== "good").length, points_unknown: id.length % 3, held_until_ms: colour === "yellow" ? began + 420_000 : null,
     active: own.filter((alarm) => alarm.axes.active).length, unacknowledged: own.filter((alarm) => OWED.has(alarm.state)).length,
     hazards_open: ledger.filter((hazard) => hazard.source === id && ALLOWED[hazard.state].length > 0).length,
   };
@@ -163,8 +163,9 @@ function entry(hazard) {
 }
 
 const gateways = () => [
-  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), stored: 0, lost: 0, gap: 0, unusable: 0, unknown: 0, clock_offset_ms: 12 },
-  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), stored: 41, lost: 0, gap: 0, unusable: 0, unknown: 2, clock_offset_ms: -80 },
+  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, unusable: 0, unknown: 0, clock_offset_ms: 12 },
+  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, unusable: 0, unknown: 2, clock_offset_ms: -1280 },
+  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, unusable: 1, unknown: 0, clock_offset_ms: 40 },
 ];
 
 class Refused extends Error {
@@ -226,7 +227,7 @@ function get(path, query) {
   if (kind === "alarms") return { ...found(alarms.get(Number(id)), "occurrence"), guidance, figure_source: "GB/T 50493-2019 5.5.2; HAZOP 2025-11 节点 12", on_delay_s: 3, off_delay_s: 10, latch: true, reset: 78, history: histories.get(Number(id)) };
   if (kind === "points" && !id) return all.filter((point) => !query.get("source") || point.source === query.get("source")).map(pointNow);
   if (kind === "points") return part === "trend" ? trend(found(points.get(id), "point"), query) : pointNow(found(points.get(id), "point"));
-  if (kind === "hazards" && !id) return ledger.filter((one) => (!query.get("source") || one.source === query.get("source")) && (!query.get("state") || one.state === query.get("state")));
+  if (kind === "hazards" && !id) return ledger.filter((one) => (!query.get("source") || one.source === query.get("source")) && (!query.get("state") || one.state === query.get("state") || (query.get("state") === "open" && ALLOWED[one.state].length > 0)));
   if (kind === "hazards") return entry(found(ledger.find((one) => one.id === id), "hazard"));
   throw new Refused(404, "not_found", path.join("/"));
 }

@@ -51,10 +51,15 @@ export interface Source {
   owners: { main: string; technical: string; operation: string };
   colour: Colour;
   colour_since_ms: number | null;
+  /** Alarms that ask for the colour; while it is held, that last asked for it. */
   why: string[];
+  /** Nothing asks for the colour any more; it stands until then at least. */
+  held_until_ms: number | null;
   worst: { alarm: string; occurrence: number; priority: Priority; state: State } | null;
   points: number;
   points_bad: number;
+  /** Points of which nothing has ever come. */
+  points_unknown: number;
   active: number;
   unacknowledged: number;
   hazards_open: number;
@@ -230,7 +235,11 @@ export interface Gateway {
   name: Text;
   online: boolean;
   since_ms: number;
+  /** When anything of it last came; null before the first. */
+  heard_at_ms: number | null;
   units: { id: string; online: boolean }[];
+  /** Messages that the centre keeps. */
+  committed: number;
   stored: number;
   lost: number;
   gap: number;
@@ -324,7 +333,7 @@ export const api = {
   point: (tag: string) => call<Point>("GET", `/points/${name(tag)}`),
   trend: (tag: string, from_ms: number, to_ms: number, buckets: number) =>
     call<Trend>("GET", `/points/${name(tag)}/trend${query({ from_ms, to_ms, buckets })}`),
-  hazards: (filter: { state?: string; source?: string }) =>
+  hazards: (filter: { state?: string; source?: string; after?: string; limit?: number }) =>
     call<Hazard[]>("GET", `/hazards${query(filter)}`),
   hazard: (id: string) => call<HazardEntry>("GET", `/hazards/${name(id)}`),
   hazardEvent: (id: string, event: string, body: Record<string, unknown>) =>

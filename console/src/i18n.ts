@@ -8,6 +8,8 @@ import { recall, remember } from "./remember";
 import { en } from "./words/en";
 import { zh, type WordKey } from "./words/zh";
 
+export type { WordKey };
+
 export type Language = "zh" | "en";
 
 export const language = ref<Language>(recall("language") === "en" ? "en" : "zh");

@@ -1,7 +1,7 @@
 /** Which page is shown, kept behind the `#` so that the centre serves one file for all. */
 import { ref } from "vue";
 
-export const PAGES = ["sources", "alarms", "trend", "hazards"] as const;
+export const PAGES = ["sources", "alarms", "trend", "hazards", "gateways"] as const;
 export type Page = (typeof PAGES)[number];
 
 export interface Route {

@@ -6,8 +6,9 @@
  */
 import { computed, ref, shallowRef } from "vue";
 import { api, Problem, type Alarm, type AlarmChange, type Effect, type Gateway, type Priority, type Session, type Site, type Source } from "./api";
+import { isDone, isOpen, keep, type InHand } from "./hand";
 import * as horn from "./horn";
-import { t, word } from "./i18n";
+import { say, t, word, type WordKey } from "./i18n";
 import { before } from "./list";
 import { beat, listen, lost, siteNow, stop } from "./live";
 import { apply } from "./patch";
@@ -32,6 +33,8 @@ const NOTICE_MS = 6_000;
 export const session = ref<Session | null>(null);
 /** Not known yet, signed in, or shown the door. */
 export const entry = ref<"asking" | "in" | "out">("asking");
+/** Whether somebody has been in: the door is then laid over the page, which goes on. */
+export const hasBegun = ref(false);
 export const site = shallowRef<Site | null>(null);
 export const sources = shallowRef<Source[]>([]);
 export const gateways = shallowRef<Gateway[]>([]);
@@ -171,7 +174,6 @@ export async function signOut(): Promise<void> {
 }
 
 function leave(): void {
-  if (entry.value === "in") stop();
   entry.value = "out";
 }
 
@@ -237,6 +239,7 @@ export async function begin(): Promise<void> {
     return;
   }
   entry.value = "in";
+  hasBegun.value = true;
   beat(Date.now());
   listen({ effects, everything, tick });
   everything();
@@ -245,7 +248,7 @@ export async function begin(): Promise<void> {
 if (typeof window !== "undefined") {
   // A page put aside must not hold its stream: a browser has six connections to one centre.
   window.addEventListener("pagehide", stop);
-  window.addEventListener("pageshow", (event) => event.persisted && entry.value === "in" && void begin());
+  window.addEventListener("pageshow", (event) => event.persisted && hasBegun.value && void begin());
 }
 
 let noticeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -273,9 +276,31 @@ const TOLD_WHOLE: ReadonlySet<string> = new Set([
   "not_signed_in", "ended", "no_answer",
 ]);
 
-/** Send one command. Refused here while the centre is lost; a refusal of the centre is told. */
-export async function command(send: () => Promise<unknown>): Promise<boolean> {
+/** Commands whose fate is not known: kept until they are repeated or let go. */
+export const inHand = shallowRef<readonly InHand[]>([]);
+
+/** Repeat what is in hand, in its order. What fails again the same way is in hand again. */
+export async function repeat(): Promise<void> {
+  const again = inHand.value;
+  inHand.value = [];
+  for (const one of again) await command(one.send, one.label, true);
+}
+
+export function letGo(): void {
+  inHand.value = [];
+}
+
+function hold(label: string | null, send: () => Promise<unknown>): void {
+  if (label !== null) inHand.value = keep(inHand.value, { label, send });
+}
+
+/**
+ * Send one command. A refusal of the centre is told. One that may not have reached it stays in
+ * hand under its `label`; without a label whoever gave it keeps it.
+ */
+export async function command(send: () => Promise<unknown>, label: string | null = null, isAgain = false): Promise<boolean> {
   if (lost.value) {
+    hold(label, send);
     tell(t("lost.locked"));
     return false;
   }
@@ -284,13 +309,29 @@ export async function command(send: () => Promise<unknown>): Promise<boolean> {
     return true;
   } catch (fault) {
     sayDoor(fault);
-    tell(fault instanceof Problem && fault.status !== 0 ? t("command.refused", { why: why(fault) }) : why(fault));
+    if (isOpen(fault)) hold(label, send);
+    if (isAgain && isDone(fault)) tell(t("hand.done", { label: label ?? "" }));
+    else tell(fault instanceof Problem && fault.status !== 0 ? t("command.refused", { why: why(fault) }) : why(fault));
     askAlarms();
     return false;
   }
 }
 
+/** What is commanded, as a person names it. */
+function named(deed: WordKey, occurrence: number): string {
+  const alarm = alarms.value.get(occurrence);
+  const what = alarm ? `${alarm.tag ?? say(alarm.subject)} ${word("setpoint", alarm.setpoint)}` : `#${occurrence}`;
+  return `${t(deed)} ${what}`;
+}
+
 export const acknowledge = (occurrence: number, comment?: string) =>
-  command(() => api.acknowledge(occurrence, comment));
+  command(() => api.acknowledge(occurrence, comment), named("command.acknowledge", occurrence));
 export const reset = (occurrence: number, comment?: string) =>
-  command(() => api.reset(occurrence, comment));
+  command(() => api.reset(occurrence, comment), named("command.reset", occurrence));
+
+/** Answers exactly these occurrences, one after the other: what came later is not among them. */
+export async function acknowledgeEach(occurrences: readonly number[]): Promise<void> {
+  let done = 0;
+  for (const occurrence of occurrences) done += Number(await acknowledge(occurrence));
+  tell(t("alarms.answered", { done, count: occurrences.length }));
+}

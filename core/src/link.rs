@@ -67,6 +67,12 @@ pub struct Link {
     pub units: BTreeMap<String, bool>,
     /// What it says it still keeps.
     pub stored: Vec<Stored>,
+    /// When anything of it last came, by the centre's clock; none before the first.
+    pub heard_at: Option<Timestamp>,
+    /// Numbered messages of it that were taken, each once.
+    pub committed: u64,
+    /// Readings of it that were taken, each once.
+    pub readings: u64,
     /// Messages that it says its outbox had to drop.
     pub lost: u64,
     /// Messages that are missing for good.
@@ -169,6 +175,7 @@ impl Links {
         let Some(link) = self.links.get_mut(node) else {
             return;
         };
+        link.heard_at = Some(now);
         let site = Site { config, directory };
         let done = match parsed {
             Ok(Topic::Node { message, .. }) => {
@@ -253,11 +260,6 @@ struct Site<'a> {
 }
 
 impl Link {
-    /// How many aliases are remembered.
-    pub fn aliases(&self) -> usize {
-        self.born.len()
-    }
-
     fn node_message(
         &mut self,
         now: Timestamp,
@@ -395,10 +397,11 @@ impl Link {
             DeviceMessage::Data => {
                 let walk = walk(payload).map_err(|error| error.to_string())?;
                 let number = walk.number().map_err(|error| error.to_string())?;
-                if let Some(number) = number
-                    && !self.received.take(number)
-                {
-                    return Ok(());
+                if let Some(number) = number {
+                    if !self.received.take(number) {
+                        return Ok(());
+                    }
+                    self.committed += 1;
                 }
                 while let Some(messages) = number.and_then(|n| self.received.give_up(n.run)) {
                     self.miss(now, id, messages, taken);
@@ -472,6 +475,7 @@ impl Link {
                 None => Reading::without_value(point, BadCause::NotANumber, sampled_at),
             });
         }
+        self.readings += (taken.readings.len() - first) as u64;
         if unknown > 0 {
             self.unknown += unknown;
             self.want_rebirth(now, id, taken);

@@ -80,7 +80,12 @@ pub struct Warning {
     pub since: Timestamp,
     /// When a trigger last asked for this colour or more.
     pub asked_at: Timestamp,
-    /// Names of the alarms that ask for it now, sorted; empty while it is only held.
+    /// Nothing asks for this colour any more: it is held, and goes down a step when it has been
+    /// for long enough.
+    #[serde(default)]
+    pub held: bool,
+    /// Names of the alarms that ask for the colour, sorted; while it is held, of those that last
+    /// asked for it or for a higher one.
     pub why: Vec<String>,
 }
 
@@ -109,15 +114,18 @@ impl Warning {
         let (asked, why) = asked_for(now, facts, rules);
         let from = self.colour;
         if asked >= from {
-            self.asked_at = now;
             self.colour = asked;
-            self.why = why;
-        } else {
-            self.why.clear();
-            if now >= self.asked_at + rules.hold {
-                self.colour = from.one_less().max(asked);
-                self.asked_at = now;
-            }
+            self.asked_at = now;
+        } else if !self.held {
+            // What asked for it has gone just now, however long it lasted.
+            self.asked_at = now;
+        } else if now >= self.asked_at + rules.hold {
+            self.colour = from.one_less().max(asked);
+            self.asked_at = now;
+        }
+        self.held = asked < self.colour;
+        if !self.held {
+            self.why.clone_from(&why);
         }
         if self.colour == from {
             return None;
@@ -127,8 +135,13 @@ impl Warning {
             source: source.to_owned(),
             from,
             to: self.colour,
-            why: self.why.clone(),
+            why: if asked < from { Vec::new() } else { why },
         })
+    }
+
+    /// Until when the colour is held at least; none while something asks for it.
+    pub fn held_until(&self, rules: &WarningRules) -> Option<Timestamp> {
+        self.held.then(|| self.asked_at + rules.hold)
     }
 
     /// The next moment at which the colour may change although nothing else does.
@@ -139,7 +152,9 @@ impl Warning {
         rules: &WarningRules,
     ) -> Option<Timestamp> {
         let (asked, _) = asked_for(now, facts, rules);
-        let step_down = (asked < self.colour).then(|| self.asked_at + rules.hold);
+        // Held or not: the first judgement without a trigger begins the hold at `now`.
+        let held_since = if self.held { self.asked_at } else { now };
+        let step_down = (asked < self.colour).then(|| held_since + rules.hold);
         let lasting = facts.active.iter().flat_map(|limit| {
             let waits: [Duration; 2] = if is_level_two(limit.setpoint) {
                 [rules.orange_after; 2]
@@ -373,7 +388,8 @@ mod tests {
         );
         let calm = facts(Vec::new());
         let mut seen = Vec::new();
-        let mut now = at(101);
+        // The danger lasted: the hold begins when it has gone, not when it was judged first.
+        let mut now = at(150);
         warning.judge("S", now, &calm, &rules());
         while let Some(next) = warning.next_deadline(now, &calm, &rules()) {
             now = next;
@@ -383,10 +399,52 @@ mod tests {
         assert_eq!(
             seen,
             vec![
-                (110, Some(Colour::Yellow)),
-                (120, Some(Colour::Blue)),
-                (130, Some(Colour::None)),
+                (160, Some(Colour::Yellow)),
+                (170, Some(Colour::Blue)),
+                (180, Some(Colour::None)),
             ]
+        );
+    }
+
+    #[test]
+    fn a_held_colour_says_by_what_and_until_when() {
+        let mut warning = Warning::default();
+        let two = facts(vec![
+            limit("a", Setpoint::Gas2, 100),
+            limit("b", Setpoint::Gas2, 100),
+        ]);
+        let one = facts(vec![limit("a", Setpoint::Gas2, 100)]);
+        let at = |minute: i64| Timestamp(minute * MINUTE);
+        warning.judge("S", at(100), &two, &rules());
+        assert_eq!(warning.held_until(&rules()), None);
+        // One detector alone asks for yellow: the orange of both is held.
+        warning.judge("S", at(101), &one, &rules());
+        assert_eq!(
+            (warning.colour, &warning.why[..]),
+            (Colour::Orange, &["a".into(), "b".into()][..])
+        );
+        assert_eq!(warning.held_until(&rules()), Some(at(111)));
+        // Down at the yellow that is asked for, nothing is held any more.
+        warning.judge("S", at(111), &one, &rules());
+        assert_eq!(
+            (warning.colour, &warning.why[..]),
+            (Colour::Yellow, &["a".into()][..])
+        );
+        assert_eq!(warning.held_until(&rules()), None);
+        // Then no alarm at all: what asked last is still named, at every step down.
+        let none = facts(Vec::new());
+        for (minute, colour, until) in [(112, Colour::Yellow, 122), (122, Colour::Blue, 132)] {
+            warning.judge("S", at(minute), &none, &rules());
+            assert_eq!(
+                (warning.colour, &warning.why[..]),
+                (colour, &["a".into()][..])
+            );
+            assert_eq!(warning.held_until(&rules()), Some(at(until)));
+        }
+        warning.judge("S", at(132), &none, &rules());
+        assert_eq!(
+            (warning.colour, warning.why.len(), warning.held),
+            (Colour::None, 0, false)
         );
     }
 

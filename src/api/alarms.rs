@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use davy_core::alarm::{
     AlarmChange, AlarmView, Axes, Command, Condition, Limit, State as AlarmState,
 };
-use davy_core::reading::{Lane, Quality, Timestamp};
+use davy_core::reading::{Lane, Quality};
 use davy_core::watch::{Effect, Input, Watch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,11 +14,10 @@ use utoipa::ToSchema;
 
 use super::problem::answered;
 use super::site::Words;
-use super::{Api, Problem, ROWS_MAX, Shared, read};
-use crate::journal::{JournalError, Reader};
+use super::{Api, Problem, Shared, read, rows};
 
-/// Entries that are looked through for the history of one occurrence.
-const HISTORY_ENTRIES_MAX: usize = 5_000;
+/// Entries of the history of one occurrence; the first ones.
+const HISTORY_ENTRIES_MAX: usize = 1_000;
 
 /// One row of the list.
 #[derive(Serialize, ToSchema)]
@@ -61,32 +60,42 @@ pub(super) struct Alarms {
 
 #[derive(Deserialize, utoipa::IntoParams)]
 pub(super) struct ListQuery {
-    /// At most so many; the unanswered and the highest priority first.
+    /// At most so many, 1 to 10,000; 10,000 unless said otherwise.
     limit: Option<usize>,
+    /// Only what comes after this occurrence in the list, for the next page. The list may have
+    /// changed meanwhile: compare `number`.
+    after: Option<u64>,
 }
 
-/// What is active, unanswered, latched or hidden.
-#[utoipa::path(get, path = "/api/v1/alarms", params(ListQuery), responses((status = 200, body = Alarms)))]
+/// What is active, unanswered, latched or hidden: the unanswered first, of those the highest
+/// priority, of those the newest. Hidden ones that never were in alarm come last.
+#[utoipa::path(get, path = "/api/v1/alarms", params(ListQuery), responses((status = 200, body = Alarms), (status = 404, body = Problem, description = "the occurrence of `after` has left the list: begin again")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Alarms>, Problem> {
-    let limit = query.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
+    let limit = rows(query.limit)?;
     let alarms = shared.centre.ask(move |watch| {
         let mut views: Vec<AlarmView<'_>> = watch.engine().alarms().collect();
         views.sort_by_key(|view| {
             let newest_first = std::cmp::Reverse((view.raised_at, view.occurrence));
-            (view.axes.acknowledged, view.priority, newest_first)
+            let never = view.occurrence == 0;
+            (never, view.axes.acknowledged, view.priority, newest_first)
         });
-        Alarms {
+        let skip = match query.after {
+            None => 0,
+            Some(after) => 1 + views.iter().position(|view| view.occurrence == after)?,
+        };
+        Some(Alarms {
             number: watch.number(),
             total: views.len(),
-            alarms: (views.iter().take(limit))
+            alarms: (views.iter().skip(skip).take(limit))
                 .map(|view| row(watch, view))
                 .collect(),
-        }
+        })
     });
-    Ok(Json(alarms.await?))
+    let gone = || Problem::not_found("the occurrence of `after` has left the list: begin again");
+    alarms.await?.map(Json).ok_or_else(gone)
 }
 
 fn row(watch: &Watch, view: &AlarmView<'_>) -> Alarm {
@@ -180,7 +189,7 @@ pub(super) async fn one(
     let mut found = found.await?.ok_or_else(|| {
         Problem::not_found(format!("no occurrence {occurrence} in the alarm list"))
     })?;
-    found.history = history(&shared, occurrence, found.row.raised_at_ms).await?;
+    found.history = history(&shared, occurrence).await?;
     Ok(Json(found))
 }
 
@@ -204,33 +213,18 @@ fn detail(watch: &Watch, view: &AlarmView<'_>) -> AlarmDetail {
     }
 }
 
-/// Every change of one occurrence, oldest first, out of the journal.
-pub(super) async fn history(
-    shared: &Shared,
-    occurrence: u64,
-    raised_at_ms: i64,
-) -> Result<Vec<Happened>, Problem> {
-    // Gateways' clocks differ from the centre's, and on-delays come before the raise.
-    let from = Timestamp(raised_at_ms.saturating_sub(60_000));
+/// Every change of one occurrence, oldest first, out of the journal: from the entry that raised it.
+pub(super) async fn history(shared: &Shared, occurrence: u64) -> Result<Vec<Happened>, Problem> {
     read(shared, move |reader| {
-        let mut after = number_before(reader, from)?;
-        let (mut found, mut looked) = (Vec::new(), 0);
-        while looked < HISTORY_ENTRIES_MAX {
-            let read = reader.read_effects(after, 8 << 20, 1_000)?;
-            if read.entries.is_empty() {
-                break;
-            }
-            looked += read.entries.len();
-            after = read.through;
-            for entry in &read.entries {
-                let changes = changes_of(&entry.effects, occurrence);
-                found.extend(changes.into_iter().map(|change| Happened {
-                    at_ms: entry.now.0,
-                    change,
-                }));
-            }
-        }
-        Ok(found)
+        let entries = reader.about(occurrence, HISTORY_ENTRIES_MAX)?;
+        let happened = entries.iter().flat_map(|entry| {
+            let changes = changes_of(&entry.effects, occurrence).into_iter();
+            changes.map(|change| Happened {
+                at_ms: entry.now.0,
+                change,
+            })
+        });
+        Ok(happened.collect())
     })
     .await
 }
@@ -247,21 +241,6 @@ fn changes_of(effects: &[u8], occurrence: u64) -> Vec<AlarmChange> {
             _ => None,
         })
         .collect()
-}
-
-/// The last entry that was judged before `at`.
-fn number_before(reader: &Reader, at: Timestamp) -> Result<u64, JournalError> {
-    let (mut low, mut high) = (0, reader.latest()?);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        let entry = reader.read_on(middle - 1, 1, 1)?;
-        if entry.first().is_none_or(|entry| entry.now < at) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    Ok(low)
 }
 
 /// Why, in words.
@@ -284,7 +263,7 @@ pub(super) async fn acknowledge(
     headers: HeaderMap,
     Json(body): Json<Comment>,
 ) -> Result<Json<Done>, Problem> {
-    let by = signed_in(&shared, &headers)?;
+    let by = shared.user(&headers)?;
     let comment = body.comment;
     let command = Command::Acknowledge {
         occurrence,
@@ -302,7 +281,7 @@ pub(super) async fn reset(
     headers: HeaderMap,
     Json(body): Json<Comment>,
 ) -> Result<Json<Done>, Problem> {
-    let by = signed_in(&shared, &headers)?;
+    let by = shared.user(&headers)?;
     let comment = body.comment;
     let command = Command::Reset {
         occurrence,
@@ -310,11 +289,6 @@ pub(super) async fn reset(
         comment,
     };
     give(&shared, command).await
-}
-
-fn signed_in(shared: &Shared, headers: &HeaderMap) -> Result<String, Problem> {
-    let by = shared.sessions.user(headers);
-    by.ok_or_else(Problem::not_signed_in)
 }
 
 async fn give(shared: &Shared, command: Command) -> Result<Json<Done>, Problem> {

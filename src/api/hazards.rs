@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 use super::alarms::{Done, history};
 use super::problem::answered;
 use super::site::Words;
-use super::{Api, Problem, ROWS_MAX, Shared, read};
+use super::steps::StepBody;
+use super::{Api, Problem, Shared, read, rows};
 use crate::entry;
 use crate::journal::reader::HazardQuery;
 
@@ -65,23 +66,25 @@ impl From<&Hazard> for Row {
 
 #[derive(Deserialize, utoipa::IntoParams)]
 pub(super) struct ListQuery {
-    /// In this state only.
+    /// In this state only: `found`, `registered`, `rectifying`, `submitted`, `closed` or
+    /// `rejected`; `open` for all but the last two.
     state: Option<String>,
     /// Of this source only.
     source: Option<String>,
-    /// Entries with a number above this one.
+    /// Only entries older than this one, for the next page: the last `id` of the page before.
     after: Option<u64>,
-    /// At most so many.
+    /// At most so many, 1 to 10,000; 10,000 unless said otherwise.
     limit: Option<usize>,
 }
 
-/// Entries of the ledger, closed ones too.
+/// Entries of the ledger, the newest first; closed ones too. A page that is shorter than `limit`
+/// is the last.
 #[utoipa::path(get, path = "/api/v1/hazards", params(ListQuery), responses((status = 200, body = Vec<Row>)))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Vec<Row>>, Problem> {
-    let rows = query.limit.unwrap_or(ROWS_MAX).min(ROWS_MAX);
+    let rows = rows(query.limit)?;
     let stored = read(&shared, move |reader| {
         reader.hazards(&HazardQuery {
             source: query.source.as_deref(),
@@ -154,7 +157,7 @@ pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<
     let hazard = find(&shared, id).await?;
     let mut evidence = evidence(&shared, &hazard).await?;
     if let Some(occurrence) = hazard.occurrences.first() {
-        let changes = history(&shared, *occurrence, hazard.found_at.0).await?;
+        let changes = history(&shared, *occurrence).await?;
         let values = changes.iter().map(serde_json::to_value);
         evidence.actions = values.filter_map(Result::ok).collect();
     }
@@ -229,16 +232,17 @@ fn join_trends(trend: &mut Vec<Value>, more: &Value) {
     }
 }
 
-/// Takes a step with an entry. The body holds the fields of the step and a comment.
-#[utoipa::path(post, path = "/api/v1/hazards/{id}/{event}", request_body = Object, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+/// Takes a step with an entry: `verify`, `reject`, `notice`, `fix_on_the_spot`, `extend`, `submit`,
+/// `fail_recheck`, `pass_recheck` or `supervise`. Which of them its state allows, the entry says
+/// itself (`allowed`); what a guard forbids is refused with what would satisfy it.
+#[utoipa::path(post, path = "/api/v1/hazards/{id}/{event}", request_body = StepBody, responses((status = 200, body = Done), (status = 409, body = Problem)))]
 pub(super) async fn step(
     State(shared): Api,
     Path((id, event)): Path<(u64, String)>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Result<Json<Done>, Problem> {
-    let by = shared.sessions.user(&headers);
-    let by = by.ok_or_else(Problem::not_signed_in)?;
+    let by = shared.user(&headers)?;
     let Value::Object(mut fields) = body else {
         return Err(Problem::bad_request("the body is not a JSON object"));
     };

@@ -1,6 +1,7 @@
 //! For machines: `/healthz` (the process lives and its loop turns), `/readyz` (it takes messages
 //! and keeps them), `/metrics` (Prometheus).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
@@ -63,21 +64,38 @@ pub(super) async fn metrics(State(shared): Api) -> Response {
     tokio::select! {
         biased;
         Ok(_) = full.wait_for(|full| *full) => {}
-        Ok(decided) = shared.centre.ask(of_the_core) => text.0 += &decided.0,
+        Ok(decided) = shared.centre.ask(of_the_core) => text.0.extend(decided.0),
         else => {}
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (kind, text.0).into_response()
+    (kind, text.text()).into_response()
 }
 
-/// Lines of `davy_<name><labels> <value>`.
+/// Lines of `davy_<name><labels> <value>`, those of one name together under its `# TYPE`.
 #[derive(Default)]
-struct Exposition(String);
+struct Exposition(BTreeMap<&'static str, String>);
 
 impl Exposition {
-    fn line(&mut self, name: &str, labels: &str, value: impl Into<u64>) {
+    fn line(&mut self, name: &'static str, labels: &str, value: impl Into<u64>) {
+        self.signed(name, labels, i128::from(value.into()));
+    }
+
+    fn signed(&mut self, name: &'static str, labels: &str, value: impl Into<i128>) {
+        let lines = self.0.entry(name).or_insert_with(|| {
+            // By Prometheus' own custom a name that ends so only ever grows.
+            let kind = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            format!("# TYPE davy_{name} {kind}\n")
+        });
         // A string takes all that is written to it.
-        writeln!(self.0, "davy_{name}{labels} {}", value.into()).unwrap_or_default();
+        writeln!(lines, "davy_{name}{labels} {}", value.into()).unwrap_or_default();
+    }
+
+    fn text(self) -> String {
+        self.0.into_values().collect()
     }
 }
 
@@ -117,6 +135,15 @@ fn of_the_core(watch: &Watch) -> Exposition {
         };
         let labels = format!("{{gateway=\"{}\"}}", gateway.id);
         text.line("gateway_online", &labels, link.online);
+        text.line("gateway_committed_messages_total", &labels, link.committed);
+        text.line("gateway_committed_readings_total", &labels, link.readings);
+        let stored = link.stored.iter();
+        let stored: u64 = stored
+            .map(|kept| (kept.last + 1).saturating_sub(kept.first))
+            .sum();
+        text.line("gateway_stored_messages", &labels, stored);
+        let offset = link.clock_offset_ms;
+        text.signed("gateway_clock_offset_ms", &labels, offset);
         text.line("gateway_missing_total", &labels, link.missing);
         text.line("gateway_lost_total", &labels, link.lost);
         text.line("gateway_unusable_total", &labels, link.unusable);

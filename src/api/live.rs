@@ -3,17 +3,19 @@
 //! A client that comes back with `Last-Event-ID` gets everything from there on out of the journal,
 //! and then what is committed next: no gap, nothing twice. One that falls behind is served out of
 //! the journal again; one that is too far behind is told to begin anew (`reset`).
+//!
+//! Limits: [`SEATS_MAX`] clients at once, [`EVENTS_MAX`] events on their way to each.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, Sse};
 use futures::Stream;
 use serde::Deserialize;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Api, Problem, Shared, read};
@@ -21,6 +23,9 @@ use crate::centre::Told;
 
 /// How often a client hears that the centre is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Clients at once: every seat of a control room and every tab, with room to spare.
+const SEATS_MAX: usize = 100;
 
 /// Events on their way to one client.
 const EVENTS_MAX: usize = 256;
@@ -31,6 +36,30 @@ const BEHIND_MAX: u64 = 1_000_000;
 /// Bytes and rows of one read of the journal.
 const READ: (usize, usize) = (4 << 20, 1_000);
 
+/// The seats at the live stream.
+#[derive(Debug)]
+pub struct LiveSeats(Arc<Semaphore>);
+
+impl Default for LiveSeats {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SEATS_MAX)))
+    }
+}
+
+impl LiveSeats {
+    fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.0).try_acquire_owned();
+        place.map_err(|_| {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no_seat",
+                "too many listen to the live stream",
+                format!("{SEATS_MAX} clients listen already; allowed: {SEATS_MAX}"),
+            )
+        })
+    }
+}
+
 #[derive(Deserialize, utoipa::IntoParams)]
 pub(super) struct LiveQuery {
     /// Everything after this number; for clients that cannot set `Last-Event-ID`.
@@ -38,12 +67,13 @@ pub(super) struct LiveQuery {
 }
 
 /// What is committed from now on, or from a number on.
-#[utoipa::path(get, path = "/api/v1/live", params(LiveQuery), responses((status = 200, description = "server-sent events: `effects`, `heartbeat`, `reset`", content_type = "text/event-stream")))]
+#[utoipa::path(get, path = "/api/v1/live", params(LiveQuery), responses((status = 200, description = "server-sent events: `effects`, `heartbeat`, `reset`", content_type = "text/event-stream"), (status = 503, description = "100 clients listen already; `Retry-After` says when to ask again", body = Problem)))]
 pub(super) async fn live(
     State(shared): Api,
     Query(query): Query<LiveQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let place = shared.live.take()?;
     let last = headers.get("last-event-id");
     let last = last.and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     // Follow first, read the number then: nothing falls between, for what is told is in the
@@ -60,6 +90,7 @@ pub(super) async fn live(
         };
         // An error means that the client has gone.
         drop(client.serve(follow, number).await);
+        drop(place);
     });
     Ok(Sse::new(ReceiverStream::new(sent)))
 }

@@ -8,14 +8,14 @@
 //! `x-davy-csrf`; requests under a foreign host name are refused, so that no web page of elsewhere
 //! can reach a centre on loopback.
 //!
-//! Limits: [`BODY_BYTES_MAX`] a request, [`ROWS_MAX`] rows a list.
+//! Limits: [`BODY_BYTES_MAX`] a request, [`ROWS_MAX`] rows a list, `live::SEATS_MAX` listeners.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -37,10 +37,12 @@ mod points;
 mod problem;
 mod session;
 mod site;
+mod steps;
 
 #[cfg(test)]
 mod tests;
 
+pub use live::LiveSeats;
 pub use problem::Problem;
 pub use session::Sessions;
 
@@ -62,6 +64,16 @@ pub struct Shared {
     pub ingest: Arc<ingest::Counters>,
     /// Who has signed in.
     pub sessions: Sessions,
+    /// Who listens to the live stream.
+    pub live: LiveSeats,
+}
+
+impl Shared {
+    /// The person behind a request.
+    fn user(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        let user = self.sessions.user(headers, self.centre.now());
+        user.ok_or_else(Problem::not_signed_in)
+    }
 }
 
 type Api = State<Arc<Shared>>;
@@ -141,8 +153,11 @@ async fn guard(State(shared): Api, request: Request, next: Next) -> Response {
         .into_response();
     }
     let signs_in = request.uri().path() == "/api/v1/session";
-    if tells && !signs_in && shared.sessions.user(request.headers()).is_none() {
-        return Problem::not_signed_in().into_response();
+    if tells
+        && !signs_in
+        && let Err(problem) = shared.user(request.headers())
+    {
+        return problem.into_response();
     }
     // Nothing waits for room on the disk: whoever asks is told that there is none.
     if !request.uri().path().starts_with("/api/v1/") || request.uri().path() == "/api/v1/live" {
@@ -163,6 +178,17 @@ fn is_loopback(host: &str) -> bool {
         _ => host,
     };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// How many rows are asked for.
+fn rows(limit: Option<usize>) -> Result<usize, Problem> {
+    let rows = limit.unwrap_or(ROWS_MAX);
+    if (1..=ROWS_MAX).contains(&rows) {
+        return Ok(rows);
+    }
+    Err(Problem::bad_request(format!(
+        "limit {rows}; allowed: 1 to {ROWS_MAX}"
+    )))
 }
 
 /// Reads the journal on a thread of its own, so that no request holds others up.

@@ -1,7 +1,7 @@
 //! What a refused or failed request answers: problem details (RFC 9457), never a stack trace.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use davy_core::alarm::Refusal;
 use davy_core::hazard::Refused;
@@ -12,6 +12,9 @@ use crate::centre::{Answer, Ended};
 
 /// Bytes of a refusal of the framework that are handed on.
 const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// When to ask again of what cannot be answered now, in seconds.
+const RETRY_AFTER_S: &str = "5";
 
 /// A problem, as the client sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -95,7 +98,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (status, kind, Json(self)).into_response()
+        let mut response = (status, kind, Json(self)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let after = HeaderValue::from_static(RETRY_AFTER_S);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
     }
 }
 

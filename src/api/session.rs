@@ -3,23 +3,34 @@
 //! A session names the person who acknowledges and decides. On loopback a name is enough for now;
 //! nothing listens beyond loopback until there are users with passwords, roles and TLS.
 //!
-//! Limits: [`SESSIONS_MAX`] sessions; the oldest goes.
+//! Sessions outlive a restart of the centre: they stand in [`FILE`] of the data folder, each by the
+//! digest of its token, so that the file opens no door. A file that cannot be read means that
+//! everybody signs in again; one that cannot be written, that they do after the next restart.
+//!
+//! Limits: [`SESSIONS_MAX`] sessions, the oldest goes; each ends [`SESSION_MS_MAX`] after it began.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use davy_core::reading::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Api, Problem};
+use crate::journal::Sum;
 use crate::secret;
 
 /// Sessions at once.
 const SESSIONS_MAX: usize = 1_000;
+
+/// How long a session lasts: longer than any shift, short enough that no seat stays taken.
+const SESSION_MS_MAX: i64 = 24 * 3_600_000;
 
 /// Letters of a name.
 const NAME_MAX: usize = 64;
@@ -27,36 +38,116 @@ const NAME_MAX: usize = 64;
 /// Name of the cookie.
 const COOKIE: &str = "davy_session";
 
+/// The sessions' file in the data folder.
+const FILE: &str = "sessions.json";
+
+/// Bytes of the file that are read: more than [`SESSIONS_MAX`] of the longest names.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// One person at one seat, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Session {
+    /// SHA-256 of the token, in hexadecimal digits.
+    digest: String,
+    user: String,
+    /// By the centre's clock.
+    began_at_ms: i64,
+}
+
+impl Session {
+    fn lasts(&self, now: Timestamp) -> bool {
+        now.0 < self.began_at_ms.saturating_add(SESSION_MS_MAX)
+    }
+}
+
 /// Who has signed in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
-    open: Mutex<VecDeque<(String, String)>>,
+    file: PathBuf,
+    open: Mutex<VecDeque<Session>>,
 }
 
 impl Sessions {
-    /// The person behind a request, by its cookie.
-    pub fn user(&self, headers: &HeaderMap) -> Option<String> {
-        let token = token(headers)?;
-        let open = self.open.lock().ok()?;
-        let found = open.iter().find(|(known, _)| *known == token);
-        found.map(|(_, user)| user.clone())
+    /// The sessions of a data folder.
+    pub fn open(folder: &Path) -> Self {
+        let file = folder.join(FILE);
+        let open = read(&file).unwrap_or_else(|error| {
+            tracing::warn!(%error, file = %file.display(), "everybody must sign in again");
+            VecDeque::new()
+        });
+        Self {
+            file,
+            open: Mutex::new(open),
+        }
     }
 
-    fn open(&self, user: &str) -> Option<String> {
+    /// The person behind a request at `now`, by its cookie.
+    pub fn user(&self, headers: &HeaderMap, now: Timestamp) -> Option<String> {
+        let digest = digest(&token(headers)?);
+        let open = self.open.lock().ok()?;
+        let found = open.iter().find(|session| session.digest == digest);
+        found
+            .filter(|session| session.lasts(now))
+            .map(|session| session.user.clone())
+    }
+
+    fn begin(&self, user: &str, now: Timestamp) -> Option<String> {
         let token = secret::random::<32>().ok()?;
         let mut open = self.open.lock().ok()?;
-        if open.len() >= SESSIONS_MAX {
+        open.retain(|session| session.lasts(now));
+        while open.len() >= SESSIONS_MAX {
             open.pop_front();
         }
-        open.push_back((token.clone(), user.to_owned()));
+        open.push_back(Session {
+            digest: digest(&token),
+            user: user.to_owned(),
+            began_at_ms: now.0,
+        });
+        self.keep(&open);
         Some(token)
     }
 
     fn close(&self, headers: &HeaderMap) {
         if let (Some(token), Ok(mut open)) = (token(headers), self.open.lock()) {
-            open.retain(|(known, _)| *known != token);
+            let digest = digest(&token);
+            open.retain(|session| session.digest != digest);
+            self.keep(&open);
         }
     }
+
+    /// Writes the file anew. A full disk must not keep anybody from signing in.
+    fn keep(&self, open: &VecDeque<Session>) {
+        let written = serde_json::to_vec(open)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| replace(&self.file, &bytes));
+        if let Err(error) = written {
+            tracing::warn!(%error, file = %self.file.display(), "sessions end with the process");
+        }
+    }
+}
+
+fn read(file: &Path) -> std::io::Result<VecDeque<Session>> {
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(VecDeque::new()),
+        Ok(found) if found.len() > FILE_BYTES_MAX => Err(std::io::Error::other(format!(
+            "{} bytes; allowed: {FILE_BYTES_MAX}",
+            found.len()
+        ))),
+        _ => Ok(serde_json::from_slice(&std::fs::read(file)?)?),
+    }
+}
+
+/// A crash leaves the old file or the new one.
+fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = file.with_extension("new");
+    let mut new = std::fs::File::create(&beside)?;
+    new.write_all(bytes)?;
+    new.sync_all()?;
+    std::fs::rename(&beside, file)
+}
+
+fn digest(token: &str) -> String {
+    Sum::of(token.as_bytes()).to_string()
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {
@@ -71,6 +162,7 @@ fn token(headers: &HeaderMap) -> Option<String> {
 /// Who signs in.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct SignIn {
+    /// 1 to 64 letters; the name that stands with every answer.
     user: String,
 }
 
@@ -88,40 +180,107 @@ fn who_is(user: String) -> Who {
     }
 }
 
-/// Opens a session; the cookie is `HttpOnly` and `SameSite=Strict`.
+/// Opens a session of 24 hours, which outlives a restart of the centre; the cookie is `HttpOnly`
+/// and `SameSite=Strict`.
 #[utoipa::path(post, path = "/api/v1/session", request_body = SignIn, responses((status = 200, body = Who), (status = 400, body = Problem)))]
 pub(super) async fn sign_in(
     State(shared): Api,
     Json(body): Json<SignIn>,
 ) -> Result<Response, Problem> {
-    let user = body.user.trim();
+    let user = body.user.trim().to_owned();
     let letters = user.chars().count();
     if letters == 0 || letters > NAME_MAX || user == "system" || user.contains(char::is_control) {
         return Err(Problem::bad_request(format!(
             "user of {letters} letters; allowed: 1 to {NAME_MAX}, no control characters, not `system`"
         )));
     }
-    let token = shared.sessions.open(user);
+    let who = Json(who_is(user.clone()));
+    let now = shared.centre.now();
+    let begun = tokio::task::spawn_blocking(move || shared.sessions.begin(&user, now));
+    let token = begun.await.ok().flatten();
     let token =
         token.ok_or_else(|| Problem::internal("opening a session", &"no randomness or no lock"))?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
-    let who = Json(who_is(user.to_owned()));
     Ok(([(header::SET_COOKIE, cookie)], who).into_response())
 }
 
 /// Who has signed in.
 #[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = Who), (status = 401, body = Problem)))]
 pub(super) async fn who(State(shared): Api, headers: HeaderMap) -> Result<Json<Who>, Problem> {
-    let user = shared.sessions.user(&headers);
-    let user = user.ok_or_else(Problem::not_signed_in)?;
-    Ok(Json(who_is(user)))
+    Ok(Json(who_is(shared.user(&headers)?)))
 }
 
 /// Closes the session.
 #[utoipa::path(delete, path = "/api/v1/session", responses((status = 204)))]
 pub(super) async fn sign_out(State(shared): Api, headers: HeaderMap) -> Response {
-    shared.sessions.close(&headers);
+    let shared = Arc::clone(&shared);
+    let closed = tokio::task::spawn_blocking(move || shared.sessions.close(&headers));
+    if closed.await.is_err() {
+        return Problem::internal("closing a session", &"its task broke").into_response();
+    }
     let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
     let status = axum::http::StatusCode::NO_CONTENT;
     (status, [(header::SET_COOKIE, gone)]).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    fn with(token: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let cookie = format!("other=1; {COOKIE}={token}").parse().unwrap();
+        headers.insert(header::COOKIE, cookie);
+        headers
+    }
+
+    #[test]
+    fn a_session_outlives_a_restart_and_ends_after_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path());
+        let token = sessions.begin("李娜", Timestamp(5)).unwrap();
+        let again = Sessions::open(folder.path());
+        let user = |at| again.user(&with(&token), Timestamp(at));
+        assert_eq!(user(5).as_deref(), Some("李娜"));
+        assert_eq!(user(DAY + 4).as_deref(), Some("李娜"));
+        assert_eq!(user(DAY + 5), None);
+        assert_eq!(again.user(&with("guessed"), Timestamp(5)), None);
+        // The file does not open the door.
+        let kept = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(!kept.contains(&token), "{kept}");
+        let digest = digest(&token);
+        assert!(kept.contains(&digest), "{kept}");
+        assert_eq!(again.user(&with(&digest), Timestamp(5)), None);
+        // A closed one does not come back.
+        again.close(&with(&token));
+        let third = Sessions::open(folder.path());
+        assert_eq!(third.user(&with(&token), Timestamp(5)), None);
+    }
+
+    #[test]
+    fn the_file_is_bounded_and_a_broken_one_is_no_session() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), b"{").unwrap();
+        let sessions = Sessions::open(folder.path());
+        let first = sessions.begin("a", Timestamp(0)).unwrap();
+        for _ in 0..SESSIONS_MAX {
+            // Straight into the list: a thousand files would test the disk.
+            let mut open = sessions.open.lock().unwrap();
+            let digest = digest(&open.len().to_string());
+            open.push_back(Session {
+                digest,
+                user: "名".repeat(NAME_MAX),
+                began_at_ms: 0,
+            });
+        }
+        sessions.begin("b", Timestamp(1)).unwrap();
+        assert_eq!(sessions.user(&with(&first), Timestamp(1)), None);
+        let again = Sessions::open(folder.path());
+        assert_eq!(again.open.lock().unwrap().len(), SESSIONS_MAX);
+        // A day later all of them have ended and make room.
+        again.begin("c", Timestamp(DAY + 2)).unwrap();
+        assert_eq!(again.open.lock().unwrap().len(), 1);
+    }
 }

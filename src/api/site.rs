@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use davy_core::alarm::State as AlarmState;
 use davy_core::config::Industry;
+use davy_core::reading::PointId;
 use davy_core::warning::Colour;
 use davy_core::watch::Watch;
 use serde::Serialize;
@@ -67,11 +68,17 @@ pub(super) struct Source {
     #[schema(value_type = String)]
     colour: Colour,
     colour_since_ms: Option<i64>,
+    /// Names of the alarms that ask for the colour; while it is held, that last asked for it.
     why: Vec<String>,
+    /// Nothing asks for the colour any more. It is held until then at least, and goes down a step.
+    held_until_ms: Option<i64>,
     #[schema(value_type = Object)]
     worst: Option<Value>,
     points: u32,
-    points_bad: usize,
+    /// Points whose latest reading is not good, or is no longer true.
+    points_bad: u32,
+    /// Points of which nothing has ever come. They are in neither of the other two states.
+    points_unknown: u32,
     active: u32,
     unacknowledged: u32,
     hazards_open: u32,
@@ -128,10 +135,10 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
         }
     }
     let config = watch.config();
-    let warnings = watch.warnings().iter();
-    (config.sources.iter().zip(warnings).enumerate())
-        .map(|(place, (source, warning))| {
-            let facts = watch.facts(place);
+    let mut sights = sights(watch);
+    (config.sources.iter().zip(watch.warnings()))
+        .map(|(source, warning)| {
+            let sight = sights.remove(source.id.as_str()).unwrap_or_default();
             let sum = sums.remove(source.id.as_str()).unwrap_or_default();
             Source {
                 id: source.id.clone(),
@@ -142,12 +149,14 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
                 colour: warning.colour,
                 colour_since_ms: (warning.colour != Colour::None).then_some(warning.since.0),
                 why: warning.why.clone(),
+                held_until_ms: warning.held_until(&config.warning).map(|until| until.0),
                 worst: sum.worst.map(|(priority, _, occurrence, alarm, state)| {
                     json!({ "alarm": alarm, "occurrence": occurrence,
                             "priority": priority, "state": state })
                 }),
-                points: facts.points,
-                points_bad: facts.unseen.len().min(facts.points as usize),
+                points: sight.points,
+                points_bad: sight.bad,
+                points_unknown: sight.unknown,
                 active: sum.active,
                 unacknowledged: sum.unacknowledged,
                 hazards_open: hazards.get(source.id.as_str()).copied().unwrap_or(0),
@@ -156,19 +165,60 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
         .collect()
 }
 
-/// A gateway, and what became of its messages.
+/// How many points of a source can be seen.
+#[derive(Default)]
+struct Sight {
+    points: u32,
+    bad: u32,
+    unknown: u32,
+}
+
+/// By source. The points of one mostly stand together, so that most names are compared once.
+fn sights(watch: &Watch) -> BTreeMap<&str, Sight> {
+    let points = &watch.config().points;
+    let mut sights: BTreeMap<&str, Sight> = BTreeMap::new();
+    let mut ids = (0..).map(PointId);
+    for together in points.chunk_by(|one, next| one.source == next.source) {
+        let ids = ids.by_ref().take(together.len());
+        let Some(source) = together.first().and_then(|point| point.source.as_deref()) else {
+            ids.for_each(drop);
+            continue;
+        };
+        let sight = sights.entry(source).or_default();
+        for id in ids {
+            let seen = watch.engine().last(id);
+            sight.points += 1;
+            sight.unknown += u32::from(seen.is_none());
+            sight.bad += u32::from(seen.is_some_and(|seen| !seen.quality.is_good()));
+        }
+    }
+    sights
+}
+
+/// A gateway, and what became of its messages. What it has produced is what is committed here,
+/// still stored there, or lost.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Gateway {
     id: String,
     name: Words,
     online: bool,
     since_ms: i64,
+    /// When anything of it last came; null before the first.
+    heard_at_ms: Option<i64>,
     units: Vec<Unit>,
+    /// Messages that are kept here, each once.
+    committed: u64,
+    /// Messages that it still kept when it last said so.
     stored: u64,
+    /// Messages that its full store had to drop.
     lost: u64,
+    /// Messages that never came and cannot come any more.
     gap: u64,
+    /// Messages that could not be read.
     unusable: u64,
+    /// Metrics that nobody knows.
     unknown: u64,
+    /// The centre's clock minus the gateway's at its last live message.
     clock_offset_ms: i64,
 }
 
@@ -192,6 +242,8 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
                 name: (&gateway.name).into(),
                 online: link.online,
                 since_ms: link.since.0,
+                heard_at_ms: link.heard_at.map(|at| at.0),
+                committed: link.committed,
                 units: units
                     .map(|(id, online)| Unit {
                         id: id.clone(),

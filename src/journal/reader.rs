@@ -25,6 +25,12 @@ const EFFECTS: &str = "SELECT number, now_ms, kind, effects
     WHERE effects IS NOT NULL AND number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
 const ALARM: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
     FROM alarm WHERE occurrence = ?1";
+const STRETCH: &str = "SELECT raised_in, changed_in FROM alarm WHERE occurrence = ?1";
+/// The inner question bounds what is looked through, the outer one what is handed out.
+const ABOUT: &str = "SELECT number, now_ms, kind, effects FROM (
+        SELECT number, now_ms, kind, effects FROM entry INDEXED BY entry_with_effects
+        WHERE effects IS NOT NULL AND number >= ?1 AND number <= ?2 ORDER BY number LIMIT ?3
+    ) WHERE instr(effects, ?4) > 0 LIMIT ?5";
 const ALARMS: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
     FROM alarm WHERE raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
     ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
@@ -33,14 +39,14 @@ const ALARMS_OF_SOURCE: &str =
     FROM alarm WHERE source = ?5 AND raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
     ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
 const HAZARD: &str = "SELECT id, source, state, deadline, json FROM hazard WHERE id = ?1";
+/// The newest first. A ledger is small: what does not match is passed over by number.
 const HAZARDS: &str = "SELECT id, source, state, deadline, json FROM hazard
-    WHERE id > ?1 ORDER BY id LIMIT ?2";
-const HAZARDS_OF_SOURCE: &str = "SELECT id, source, state, deadline, json FROM hazard
-    WHERE id > ?1 AND source = ?3 ORDER BY id LIMIT ?2";
-const HAZARDS_IN_STATE: &str = "SELECT id, source, state, deadline, json FROM hazard
-    WHERE id > ?1 AND state = ?3 ORDER BY id LIMIT ?2";
-const HAZARDS_OF_SOURCE_IN_STATE: &str = "SELECT id, source, state, deadline, json FROM hazard
-    WHERE id > ?1 AND source = ?3 AND state = ?4 ORDER BY id LIMIT ?2";
+    WHERE id < ?1 AND (?3 IS NULL OR source = ?3)
+        AND (?4 IS NULL OR state = ?4 OR (?4 = 'open' AND state NOT IN ('closed', 'rejected')))
+    ORDER BY id DESC LIMIT ?2";
+
+/// Entries that are looked through for what happened to one alarm.
+const ABOUT_LOOKED_MAX: usize = 200_000;
 
 /// An entry as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,14 +136,14 @@ pub struct StoredHazard {
     pub json: String,
 }
 
-/// Which hazards, by number.
+/// Which hazards, the newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct HazardQuery<'a> {
     /// Of this source only.
     pub source: Option<&'a str>,
-    /// In this state only.
+    /// In this state only; `open` for all that are neither closed nor rejected.
     pub state: Option<&'a str>,
-    /// Only those with a greater number, for the next page; 0 for the first.
+    /// Only those with a smaller number, for the next page; 0 for the first.
     pub after: u64,
     /// At most so many.
     pub rows: usize,
@@ -242,6 +248,45 @@ impl Reader {
             .map_err(storage("reading an alarm"))
     }
 
+    /// Every entry from the one that raised an occurrence to the last that changed it, as far as
+    /// its effects name it: at most `rows_max`, out of the first [`ABOUT_LOOKED_MAX`] of the
+    /// stretch. Empty for one that never was.
+    pub fn about(
+        &self,
+        occurrence: u64,
+        rows_max: usize,
+    ) -> Result<Vec<StoredEffects>, JournalError> {
+        let failed = storage("reading what happened to an alarm");
+        let stretch = self.one(STRETCH, [to_sql(occurrence)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        });
+        let Some((first, last)) = stretch.map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        // As a change is written; what else it may find, whoever decodes it leaves out.
+        let named = format!("\"occurrence\":{occurrence},");
+        let (looked_max, rows) = (ABOUT_LOOKED_MAX as i64, rows_of(rows_max));
+        let found = self.many(
+            ABOUT,
+            params![first, last, looked_max, named.as_bytes(), rows],
+            |row| {
+                let number = from_sql(row.get(0)?);
+                Ok((number, row.get(1)?, row.get(2)?, row.get(3)?))
+            },
+        );
+        let found = found.map_err(failed)?.into_iter();
+        found
+            .map(|(number, now, kind, effects)| {
+                Ok(StoredEffects {
+                    number,
+                    now: Timestamp(now),
+                    kind: kind_of(number, kind)?,
+                    effects,
+                })
+            })
+            .collect()
+    }
+
     /// Occurrences of alarms, the newest first.
     pub fn alarms(&self, query: &AlarmQuery<'_>) -> Result<Vec<StoredAlarm>, JournalError> {
         // Occurrences start at 1: with 0, all that was raised at `to` itself stays out.
@@ -270,21 +315,17 @@ impl Reader {
 
     /// Entries of the ledger, by number.
     pub fn hazards(&self, query: &HazardQuery<'_>) -> Result<Vec<StoredHazard>, JournalError> {
-        let (after, rows) = (to_sql(query.after), rows_of(query.rows));
-        match (query.source, query.state) {
-            (None, None) => self.many(HAZARDS, params![after, rows], hazard_of),
-            (Some(source), None) => {
-                self.many(HAZARDS_OF_SOURCE, params![after, rows, source], hazard_of)
-            }
-            (None, Some(state)) => {
-                self.many(HAZARDS_IN_STATE, params![after, rows, state], hazard_of)
-            }
-            (Some(source), Some(state)) => self.many(
-                HAZARDS_OF_SOURCE_IN_STATE,
-                params![after, rows, source, state],
-                hazard_of,
-            ),
-        }
+        let below = if query.after == 0 {
+            i64::MAX
+        } else {
+            to_sql(query.after)
+        };
+        let rows = rows_of(query.rows);
+        self.many(
+            HAZARDS,
+            params![below, rows, query.source, query.state],
+            hazard_of,
+        )
         .map_err(storage("reading hazards"))
     }
 

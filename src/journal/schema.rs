@@ -22,7 +22,7 @@ use super::{FILE, JournalError, storage};
 const APPLICATION_ID: i64 = 0x4441_5659;
 
 /// Version of the tables. A newer one is refused, so that an old program spoils nothing.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Bytes of a page: four messages of 1.8 kB fit one.
 pub(super) const PAGE_BYTES: u64 = 8192;
@@ -65,7 +65,9 @@ const TABLES: &str = "
         raised_at  INTEGER NOT NULL,
         changed_at INTEGER NOT NULL,
         state      TEXT NOT NULL,
-        json       TEXT NOT NULL
+        json       TEXT NOT NULL,
+        raised_in  INTEGER NOT NULL,
+        changed_in INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX alarm_by_time ON alarm (raised_at);
     CREATE INDEX alarm_by_source ON alarm (source, raised_at);
@@ -76,8 +78,6 @@ const TABLES: &str = "
         deadline INTEGER,
         json     TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX hazard_by_source ON hazard (source, state);
-    CREATE INDEX hazard_by_state ON hazard (state);
 ";
 
 /// The journal's file: `path` itself, or the one in it when it is a data folder.

@@ -148,7 +148,7 @@ fn other_files_and_other_versions_are_refused() {
             error,
             JournalError::Version {
                 found: 9,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -375,6 +375,37 @@ fn alarms_are_found_by_source_and_time_in_pages() {
 }
 
 #[test]
+fn what_happened_to_an_alarm_is_read_from_where_it_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let named =
+        |occurrence: u64| format!(r#"[{{"kind":"alarm","occurrence":{occurrence},"a":0}}]"#);
+    let followed = |at: i64, effects: &'static str| Entry {
+        effects: effects.as_bytes(),
+        ..message(at, b"x")
+    };
+    let (one, twelve) = (named(1).leak(), named(12).leak());
+    // Before it began, another one; then the raise, much that is not about it, and an answer.
+    journal.append(&[followed(1, twelve)], &[]).unwrap();
+    let raised = alarm(1, None, 2, "unacked");
+    journal.append(&[followed(2, one)], &[raised]).unwrap();
+    for at in 3..9 {
+        journal.append(&[followed(at, twelve)], &[]).unwrap();
+    }
+    let acked = alarm(1, None, 2, "acked");
+    journal.append(&[followed(9, one)], &[acked]).unwrap();
+    journal.append(&[followed(10, one)], &[]).unwrap();
+    let reader = journal.reader().unwrap();
+    let numbers = |rows| -> Vec<u64> {
+        let about = reader.about(1, rows).unwrap();
+        about.iter().map(|entry| entry.number).collect()
+    };
+    assert_eq!(numbers(10), [2, 9]);
+    assert_eq!(numbers(1), [2]);
+    assert_eq!(reader.about(12, 10).unwrap(), []);
+}
+
+#[test]
 fn hazards_are_found_by_source_and_state_in_pages() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(folder.path());
@@ -386,10 +417,10 @@ fn hazards_are_found_by_source_and_state_in_pages() {
         json: "{}",
     };
     let hazards = [
-        hazard(1, "TF1", "open", None),
-        hazard(2, "TF2", "open", Some(9)),
-        hazard(3, "TF1", "open", None),
-        hazard(4, "TF1", "open", None),
+        hazard(1, "TF1", "found", None),
+        hazard(2, "TF2", "found", Some(9)),
+        hazard(3, "TF1", "rectifying", None),
+        hazard(4, "TF1", "found", None),
         hazard(1, "TF1", "closed", Some(7)),
     ];
     journal.append(&[message(1, b"")], &hazards).unwrap();
@@ -404,10 +435,12 @@ fn hazards_are_found_by_source_and_state_in_pages() {
         let hazards = reader.hazards(&query).unwrap();
         hazards.iter().map(|hazard| hazard.id).collect()
     };
-    assert_eq!(ask(None, None, 0, 3), [1, 2, 3]);
-    assert_eq!(ask(None, None, 3, 3), [4]);
-    assert_eq!(ask(Some("TF1"), None, 0, 9), [1, 3, 4]);
-    assert_eq!(ask(None, Some("open"), 2, 9), [3, 4]);
+    assert_eq!(ask(None, None, 0, 3), [4, 3, 2]);
+    assert_eq!(ask(None, None, 2, 3), [1]);
+    assert_eq!(ask(Some("TF1"), None, 0, 9), [4, 3, 1]);
+    assert_eq!(ask(None, Some("found"), 4, 9), [2]);
+    assert_eq!(ask(None, Some("open"), 0, 9), [4, 3, 2]);
+    assert_eq!(ask(Some("TF1"), Some("open"), 4, 9), [3]);
     assert_eq!(ask(Some("TF1"), Some("closed"), 0, 9), [1]);
     let first = reader.hazard(1).unwrap().unwrap();
     assert_eq!(

@@ -21,10 +21,10 @@ use super::{
 
 const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const INSERT_INPUT: &str = "INSERT INTO input VALUES (?1, ?2)";
-const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (occurrence) DO UPDATE SET alarm = excluded.alarm, source = excluded.source,
     raised_at = excluded.raised_at, changed_at = excluded.changed_at, state = excluded.state,
-    json = excluded.json";
+    json = excluded.json, changed_in = excluded.changed_in";
 const UPSERT_HAZARD: &str = "INSERT INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (id) DO UPDATE SET source = excluded.source, state = excluded.state,
     deadline = excluded.deadline, json = excluded.json";
@@ -147,7 +147,10 @@ impl Journal {
         let failed = storage("appending to the journal");
         let transaction = begin(&mut self.connection).map_err(failed)?;
         let last_hash = insert_entries(&transaction, group, first, self.last_hash)
-            .and_then(|hash| write_projections(&transaction, projections).map(|()| hash))
+            .and_then(|hash| {
+                let numbers = (first, self.last_number + group.len() as u64);
+                write_projections(&transaction, projections, numbers).map(|()| hash)
+            })
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.last_number += group.len() as u64;
@@ -294,9 +297,11 @@ fn insert_entries(
     Ok(previous)
 }
 
+/// Writes what the API reads; `numbers` are the first and the last entry of the group.
 fn write_projections(
     transaction: &Transaction<'_>,
     projections: &[Projection<'_>],
+    numbers: (u64, u64),
 ) -> rusqlite::Result<()> {
     if projections.is_empty() {
         return Ok(());
@@ -320,7 +325,9 @@ fn write_projections(
                 raised_at.0,
                 changed_at.0,
                 state,
-                json
+                json,
+                to_sql(numbers.0),
+                to_sql(numbers.1)
             ])?,
             Projection::Hazard {
                 id,

@@ -139,6 +139,7 @@ fn an_operator_answers_an_alarm_and_sees_the_centre_lost() -> Result<()> {
         "!document.querySelector('.lost-banner') && document.querySelector('.frame:not(.lost)')",
         PATIENCE,
     )?;
+    read_account(&mut browser)?;
     ensure!(
         browser.complaints.is_empty(),
         "the page complained: {:?}",
@@ -218,6 +219,20 @@ fn open_ledger(browser: &mut Chromium) -> Result<()> {
            && document.querySelector('.entry figure canvas')
            && ['Frozen evidence', 'Evidence filed', 'Verify and register'].every((words) =>
                 document.querySelector('.entry').innerText.includes(words))",
+        PATIENCE,
+    )?;
+    Ok(())
+}
+
+/// After the restart nobody has to sign in again, and each gateway's account is there.
+fn read_account(browser: &mut Chromium) -> Result<()> {
+    browser.press("5")?;
+    browser.until(
+        "every gateway is online, with what it has committed",
+        "!document.querySelector('form.door')
+           && document.querySelectorAll('tr[data-gateway]').length > 1
+           && [...document.querySelectorAll('tr[data-gateway]')].every((row) =>
+                row.innerText.includes('online') && /[1-9]/.test(row.children[4].innerText))",
         PATIENCE,
     )?;
     Ok(())
