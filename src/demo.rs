@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use davy_core::config::{Config, Fault, SourceFile, check, multiply};
+use davy_core::config::{Config, Fault, Gateway, SourceFile, check, multiply};
 use davy_gateway::clock::Clock;
 use davy_gateway::edge;
 use davy_gateway::outbox::Limits;
@@ -60,6 +60,9 @@ const OUTBOX: Limits = Limits {
     bytes_max: 1 << 30,
     age_max: Duration::from_hours(72),
 };
+
+/// Addresses of simulated buses, by gateway and name.
+type Addresses = BTreeMap<String, HashMap<String, SocketAddr>>;
 
 /// What the demo is run by.
 #[derive(Clone, Debug)]
@@ -167,7 +170,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Demo, DemoEr
                 acknowledge: Acknowledge::Centre,
             },
             addresses: addresses.get(&gateway.id).cloned().unwrap_or_default(),
-            annunciator_address: None,
+            annunciator_address: siren(gateway, &addresses),
             outbox: OUTBOX,
             backlog_rate: davy_gateway::config::BACKLOG_RATE,
             status: Arc::new(Status::default()),
@@ -203,13 +206,19 @@ impl Demo {
     }
 }
 
+/// Where a gateway's siren is: every simulated bus has one behind it.
+fn siren(gateway: &Gateway, addresses: &Addresses) -> Option<SocketAddr> {
+    let bus = gateway.buses.first()?;
+    addresses.get(&gateway.id)?.get(&bus.name).copied()
+}
+
 /// Starts the plants; addresses of their buses by gateway and bus.
 async fn plant(
     options: &Options,
     config: &Config,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<()>,
-) -> Result<BTreeMap<String, HashMap<String, SocketAddr>>, DemoError> {
+) -> Result<Addresses, DemoError> {
     let begun = davy_gateway::clock::monotonic();
     let clock = Arc::new(move || (davy_gateway::clock::monotonic() - begun).as_secs_f64());
     let simulator = Arc::new(Simulator::new(
@@ -218,7 +227,7 @@ async fn plant(
         options.story.clone(),
         clock,
     ));
-    let mut addresses: BTreeMap<String, HashMap<String, SocketAddr>> = BTreeMap::new();
+    let mut addresses = Addresses::new();
     for gateway in &config.gateways {
         for bus in &gateway.buses {
             let listener = TcpListener::bind(("127.0.0.1", 0))

@@ -1,6 +1,6 @@
 //! `davy`: the centre's command line.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use davy::centre::Centre;
 use davy::journal::Anchor;
 use davy::{config, demo, journal, replay, serve};
 use davy_core::config::Fault;
+use davy_gateway::cause;
 use davy_gateway::simulator::Story;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
@@ -92,11 +93,13 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log in a file is read by people too: no colour codes in it.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("davy: {error:#}"));
+            say(&format!("davy: {}", cause::tell(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -142,7 +142,8 @@ pub enum UncertainCause {
     Calibration,
     /// Entered by a person in place of the instrument. Not allowed on mine points (规程 525).
     Substituted,
-    /// The sender says uncertain and gives no cause that Davy knows.
+    /// The sender says uncertain and gives no cause that Davy knows; or a loop is past its bands and
+    /// the hold before it counts as broken or shorted still runs.
     Unspecified,
 }
 

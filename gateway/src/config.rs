@@ -27,13 +27,11 @@
 //! Limits: [`FILE_BYTES_MAX`] a file.
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use davy_core::config::{Config, Fault, SourceFile, check, parse_duration, wanted};
-use serde::Deserialize;
-use toml::Spanned;
+use davy_core::config::{Config, Document, Fault, Faults, Fields, SourceFile, check, wanted};
 
 use crate::clock::Clock;
 use crate::edge::{Mqtt, Options};
@@ -48,6 +46,13 @@ pub const FILE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// messages a second, which empties a day's outbox of an ordinary gateway in minutes and is a
 /// third of what a city sends live.
 pub const BACKLOG_RATE: u32 = 50;
+
+/// Least and most that [`Limits::bytes_max`] may be.
+const OUTBOX_BYTES: (u64, u64) = (1 << 20, 1 << 50);
+
+/// Least and most that [`Limits::age_max`] may be.
+const OUTBOX_AGE: (Duration, Duration) =
+    (Duration::from_mins(1), Duration::from_hours(10 * 365 * 24));
 
 /// Reads the files of a site: the main file, and those that it names, relative to its folder.
 pub fn read_site_files(main: &Path) -> Result<Vec<SourceFile>, Vec<Fault>> {
@@ -88,168 +93,117 @@ pub fn read_site(main: &Path) -> Result<Config, Vec<Fault>> {
 
 /// Reads a gateway's own file and the site that it names, all faults of both at once.
 pub fn read_gateway(path: &Path) -> Result<Options, Vec<Fault>> {
-    let text = read_text(path).map_err(|found| vec![unreadable(path, found)])?;
-    let raw: RawFile = toml::from_str(&text).map_err(|error| vec![syntax(path, &text, &error)])?;
+    let file = SourceFile {
+        name: path.display().to_string(),
+        text: read_text(path).map_err(|found| vec![unreadable(path, found)])?,
+    };
+    let mut faults = Faults::default();
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut faults = Faults {
-        path,
-        text: &text,
-        found: Vec::new(),
+    let options = Document::parse(&file, &mut faults)
+        .and_then(|document| options(document.root(), folder, &mut faults));
+    options
+        .filter(|_| faults.is_empty())
+        .ok_or_else(|| faults.sorted())
+}
+
+/// What the file says, with stand-ins where it has faults; none where there is no site.
+fn options(mut root: Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<Options> {
+    let config = site(&mut root, folder, faults);
+    let gateway = match &config {
+        Some(config) => own_id(&mut root, config, faults),
+        None => root.id("id", faults),
     };
-    let site = read_site(&folder.join(raw.site.get_ref()));
-    let site = site.map_err(|mut more| faults.found.append(&mut more)).ok();
-    if let Some(config) = &site {
-        faults.check_id(config, &raw.id);
-    }
-    let password = faults.password(folder, &raw.mqtt.password_file);
-    let port = faults.number("mqtt.port", &raw.mqtt.port, 1..65_536);
-    let bytes_max = faults.number("outbox.bytes_max", &raw.outbox.bytes_max, 1 << 20..1 << 50);
-    let rate = match &raw.backlog {
-        Some(backlog) => faults.number("backlog.rate", &backlog.rate, 1..1_001),
-        None => i64::from(BACKLOG_RATE),
-    };
-    let age_max = parse_duration(raw.outbox.age_max.get_ref());
-    let age_max = age_max.filter(|age| !age.is_zero()).unwrap_or_else(|| {
-        faults.add(
-            "outbox.age_max",
-            &raw.outbox.age_max.span(),
-            raw.outbox.age_max.get_ref(),
-            "a duration such as `72h`",
-        );
-        std::time::Duration::default()
+    let data = root.string("data", faults);
+    let mqtt = root.table("mqtt", faults);
+    let mqtt = mqtt.map(|fields| mqtt_of(fields, folder, faults));
+    let outbox = root.table("outbox", faults);
+    let outbox = outbox.map(|fields| limits(fields, faults));
+    let rate = root.optional_table("backlog", faults).map(|mut fields| {
+        let rate = fields.whole("rate", 1..=1_000, faults);
+        fields.finish(faults);
+        rate
     });
-    let Some(config) = site.filter(|_| faults.found.is_empty()) else {
-        faults.found.sort();
-        return Err(faults.found);
-    };
-    Ok(Options {
-        config: Arc::new(config),
-        gateway: raw.id.into_inner(),
-        data: folder.join(raw.data),
-        mqtt: Mqtt {
-            host: raw.mqtt.host,
-            port: u16::try_from(port).unwrap_or_default(),
-            password,
-            host_id: raw.mqtt.host_id,
-            acknowledge: raw.mqtt.acknowledge.into(),
-        },
+    root.finish(faults);
+    Some(Options {
+        config: Arc::new(config?),
+        gateway,
+        data: folder.join(data),
+        mqtt: mqtt?,
         addresses: HashMap::new(),
         annunciator_address: None,
-        outbox: Limits {
-            bytes_max: bytes_max.cast_unsigned(),
-            age_max,
-        },
-        backlog_rate: u32::try_from(rate).unwrap_or(BACKLOG_RATE),
+        outbox: outbox?,
+        backlog_rate: rate.unwrap_or(BACKLOG_RATE),
         status: Arc::new(Status::default()),
         clock: Clock::system(),
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    site: Spanned<PathBuf>,
-    id: Spanned<String>,
-    data: PathBuf,
-    mqtt: RawMqtt,
-    outbox: RawOutbox,
-    backlog: Option<RawBacklog>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMqtt {
-    host: String,
-    port: Spanned<i64>,
-    password_file: Spanned<PathBuf>,
-    host_id: Option<String>,
-    acknowledge: RawAcknowledge,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawAcknowledge {
-    Centre,
-    Broker,
-}
-
-impl From<RawAcknowledge> for Acknowledge {
-    fn from(raw: RawAcknowledge) -> Self {
-        match raw {
-            RawAcknowledge::Centre => Self::Centre,
-            RawAcknowledge::Broker => Self::Broker,
-        }
+/// The site that the file names.
+fn site(root: &mut Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<Config> {
+    let name = root.string("site", faults);
+    if name.is_empty() {
+        return None;
     }
+    read_site(&folder.join(name))
+        .map_err(|more| faults.append(more))
+        .ok()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawOutbox {
-    bytes_max: Spanned<i64>,
-    age_max: Spanned<String>,
+/// The gateway's id, which must be one of the site's.
+fn own_id(root: &mut Fields<'_>, config: &Config, faults: &mut Faults) -> String {
+    let gateways = config.gateways.iter();
+    let known: Vec<_> = gateways
+        .map(|it| (it.id.as_str(), it.id.as_str()))
+        .collect();
+    let id = root.word("id", &known, faults);
+    id.unwrap_or_default().to_owned()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawBacklog {
-    rate: Spanned<i64>,
+fn mqtt_of(mut fields: Fields<'_>, folder: &Path, faults: &mut Faults) -> Mqtt {
+    let words = [
+        ("centre", Acknowledge::Centre),
+        ("broker", Acknowledge::Broker),
+    ];
+    let mqtt = Mqtt {
+        host: fields.string("host", faults),
+        port: u16::try_from(fields.whole("port", 1..=65_535, faults)).unwrap_or_default(),
+        password: password(&mut fields, folder, faults),
+        host_id: fields
+            .has("host_id")
+            .then(|| fields.string("host_id", faults)),
+        acknowledge: fields
+            .word("acknowledge", &words, faults)
+            .unwrap_or(Acknowledge::Centre),
+    };
+    fields.finish(faults);
+    mqtt
 }
 
-/// Faults of the gateway's own file.
-struct Faults<'a> {
-    path: &'a Path,
-    text: &'a str,
-    found: Vec<Fault>,
+/// The password, without the end of its line.
+fn password(fields: &mut Fields<'_>, folder: &Path, faults: &mut Faults) -> String {
+    let name = fields.string("password_file", faults);
+    if name.is_empty() {
+        return name;
+    }
+    let path = folder.join(name);
+    let found = match read_text(&path) {
+        Ok(text) if !text.trim_end().is_empty() => return text.trim_end().to_owned(),
+        Ok(_) => "an empty file".to_owned(),
+        Err(found) => found,
+    };
+    let found = format!("{}: {found}", path.display());
+    let allowed = "a file with the gateway's password";
+    fields.refuse("password_file", &found, allowed, faults);
+    String::new()
 }
 
-impl Faults<'_> {
-    fn add(&mut self, what: &str, span: &Range<usize>, found: &str, allowed: &str) {
-        self.found.push(Fault {
-            file: self.path.display().to_string(),
-            line: line_of(self.text, span.start),
-            what: what.to_owned(),
-            found: format!("`{found}`"),
-            allowed: allowed.to_owned(),
-        });
-    }
-
-    /// The number, or 0 with a fault.
-    fn number(&mut self, what: &str, number: &Spanned<i64>, allowed: Range<i64>) -> i64 {
-        let found = *number.get_ref();
-        if allowed.contains(&found) {
-            return found;
-        }
-        let (low, high) = (allowed.start, allowed.end - 1);
-        let allowed = format!("a whole number from {low} to {high}");
-        self.add(what, &number.span(), &found.to_string(), &allowed);
-        0
-    }
-
-    fn check_id(&mut self, config: &Config, id: &Spanned<String>) {
-        let known: Vec<_> = config
-            .gateways
-            .iter()
-            .map(|gateway| gateway.id.as_str())
-            .collect();
-        if !known.contains(&id.get_ref().as_str()) {
-            let allowed = format!("a gateway of the site: {}", known.join(", "));
-            self.add("id", &id.span(), id.get_ref(), &allowed);
-        }
-    }
-
-    /// The password, without the end of its line.
-    fn password(&mut self, folder: &Path, file: &Spanned<PathBuf>) -> String {
-        let path = folder.join(file.get_ref());
-        let found = match read_text(&path) {
-            Ok(text) if !text.trim_end().is_empty() => return text.trim_end().to_owned(),
-            Ok(_) => "an empty file".to_owned(),
-            Err(found) => found,
-        };
-        let found = format!("{}: {found}", path.display());
-        let allowed = "a file with the gateway's password";
-        self.add("mqtt.password_file", &file.span(), &found, allowed);
-        String::new()
-    }
+fn limits(mut fields: Fields<'_>, faults: &mut Faults) -> Limits {
+    let limits = Limits {
+        bytes_max: fields.long("bytes_max", OUTBOX_BYTES.0..=OUTBOX_BYTES.1, faults),
+        age_max: fields.duration("age_max", OUTBOX_AGE.0..=OUTBOX_AGE.1, faults),
+    };
+    fields.finish(faults);
+    limits
 }
 
 /// What stands in a file, or why that cannot be said.
@@ -269,23 +223,6 @@ fn unreadable(path: &Path, found: String) -> Fault {
         found,
         allowed: format!("UTF-8 text of at most {FILE_BYTES_MAX} bytes"),
     }
-}
-
-fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Fault {
-    Fault {
-        file: path.display().to_string(),
-        line: error.span().map_or(0, |span| line_of(text, span.start)),
-        what: "syntax or key".into(),
-        found: error.message().to_owned(),
-        allowed: "what the documentation of the gateway's file says".into(),
-    }
-}
-
-/// The line of an offset, from 1.
-fn line_of(text: &str, offset: usize) -> u32 {
-    let before = text.as_bytes().iter().take(offset);
-    let lines = before.filter(|byte| **byte == b'\n').count();
-    u32::try_from(lines + 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use crate::plan::Request;
 pub use calibration::Calibration;
 
 /// How long a loop's current must be out of its bands before the loop counts as broken or shorted
-/// (NAMUR NE 43: about 4 s). Until then it is under or over range.
+/// (NAMUR NE 43: about 4 s). Until then its reading is uncertain without a direction: it freezes what
+/// is judged of the point, and a wire that is shorted for a moment is no gas over the range.
 pub const LOOP_HOLD: Duration = Duration::from_secs(4);
 
 /// Bands of a 4–20 mA loop in mA (NAMUR NE 43): below `BROKEN` the wire is open, `BROKEN` up to
@@ -142,10 +143,10 @@ impl Field {
 
     /// The bands of NE 43, with the hold before a loop is declared broken or shorted.
     fn judge_loop(&mut self, current: f64, at: Timestamp) -> Quality {
-        let (cause, while_held) = if current < BROKEN {
-            (BadCause::OpenWire, UncertainCause::UnderRange)
+        let cause = if current < BROKEN {
+            BadCause::OpenWire
         } else if current > SHORTED {
-            (BadCause::ShortCircuit, UncertainCause::OverRange)
+            BadCause::ShortCircuit
         } else {
             self.out = None;
             return match current {
@@ -163,7 +164,7 @@ impl Field {
         if since + LOOP_HOLD <= at {
             Quality::Bad(cause)
         } else {
-            Quality::Uncertain(while_held)
+            Quality::Uncertain(UncertainCause::Unspecified)
         }
     }
 }

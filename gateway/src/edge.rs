@@ -144,6 +144,7 @@ pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), Edge
         options.clock.clone(),
         packets_out,
         news,
+        Arc::clone(&options.status),
         cancel.clone(),
     ));
     let run = pipeline::run(pipeline, options.clock.clone(), batches_in, news_in);
@@ -214,8 +215,9 @@ fn poll_all(
     tasks: &mut JoinSet<()>,
 ) {
     let mut counters = Vec::new();
-    for bus in &gateway.buses {
-        let poll = BusPoll::new(&gateway.id, bus, &options.config.points);
+    for (place, bus) in gateway.buses.iter().enumerate() {
+        let poll = BusPoll::new(&gateway.id, bus, &options.config.points)
+            .with_phase(place, gateway.buses.len());
         counters.push(poll.counters());
         let replaced = options.addresses.get(&bus.name);
         let link = TcpLink {

@@ -21,6 +21,9 @@ pub mod modbus;
 /// The only file of this package that reads a clock.
 pub mod clock;
 
+/// Pure: how long to wait before the next attempt to connect.
+pub mod pause;
+
 /// One task for each bus: asks on the grid, keeps silent units from delaying the others.
 pub mod poll;
 
@@ -44,6 +47,9 @@ pub mod config;
 
 /// Everything wired together.
 pub mod edge;
+
+/// What an error says to a person, each cause once.
+pub mod cause;
 
 /// Plants and faults to try all this on.
 pub mod simulator;

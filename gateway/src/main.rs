@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use davy_core::config::{Config, Fault};
+use davy_gateway::cause;
 use davy_gateway::clock::monotonic;
 use davy_gateway::config::{read_gateway, read_site};
 use davy_gateway::simulator::{self, Order, Simulator, Story};
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     match act(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", cause::tell(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -56,6 +56,10 @@ pub use counters::{BusCounters, UnitCounters};
 /// Least time between two repeats of the same bad news about a group.
 const HEARTBEAT_MIN: Duration = Duration::from_secs(10);
 
+/// Buses begin spread over so much of time, or over a period that is shorter. Ours: a reading of a
+/// slow group is not held back for long by it.
+const PHASE_MAX: Duration = Duration::from_secs(1);
+
 /// Readings of one unit that were taken together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -86,6 +90,8 @@ pub struct BusPoll {
     groups: Vec<Group>,
     calibration: Calibration,
     counters: Arc<BusCounters>,
+    /// Which of how many buses it is.
+    phase: (u32, u32),
 }
 
 #[derive(Debug)]
@@ -133,7 +139,17 @@ impl BusPoll {
             groups,
             calibration: Calibration::new(&of_bus),
             counters: Arc::new(BusCounters::new(bus)),
+            phase: (0, 1),
         }
+    }
+
+    /// Gives the bus, the `place`-th of so many, a phase of its own on the grid: buses that all
+    /// began at once would burst in the same millisecond for ever.
+    #[must_use]
+    pub fn with_phase(mut self, place: usize, buses: usize) -> Self {
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        self.phase = (number(place), number(buses).max(1));
+        self
     }
 
     /// What is counted while it runs.
@@ -209,8 +225,10 @@ struct Poller<'a, L: Link> {
 impl<L: Link> Poller<'_, L> {
     async fn run(mut self) -> Closed {
         let start = monotonic();
+        let (place, buses) = self.bus.phase;
         for group in &mut self.bus.groups {
-            group.grid.start(start);
+            let span = group.grid.period.min(PHASE_MAX);
+            group.grid.start(start + span * place / buses);
         }
         loop {
             let due = self.bus.earliest(monotonic());

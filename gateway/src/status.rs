@@ -14,18 +14,24 @@ use crate::publish::session::Phase;
 /// Of one gateway.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// Messages numbered.
+    /// Messages numbered, or refused by the disk.
     produced: AtomicU64,
     /// Messages that the centre has committed.
     committed: AtomicU64,
     /// Messages in the outbox.
     stored: AtomicU64,
-    /// Messages that a limit of the outbox freed.
+    /// Messages that a limit of the outbox freed, or that the disk refused.
     lost: AtomicU64,
     /// Bytes of payload in the outbox.
     pub stored_bytes: AtomicU64,
     /// Batches that could not be stored, and so were never numbered: the disk failed or is full.
+    /// They are among the lost.
     pub unstored: AtomicU64,
+    /// Whether batches cannot be stored now.
+    pub storing_fails: AtomicBool,
+    /// Whether the edge must annunciate by itself: the centre is away or commits nothing, or
+    /// readings cannot be stored here.
+    pub alone: AtomicBool,
     /// Messages that were sent again since nobody committed them.
     pub resent: AtomicU64,
     /// Messages that the live lane had no room for; they went with the backlog.
@@ -34,6 +40,9 @@ pub struct Status {
     pub unreadable: AtomicU64,
     /// Connections to the broker that were made.
     pub connects: AtomicU64,
+    /// Connections in a row that were made and did not hold. From
+    /// [`SHORT_MANY`](crate::pause::SHORT_MANY) on a second gateway under the same name is likely.
+    pub short_connections: AtomicU64,
     /// Whether local alarms sound the annunciator now.
     pub sounds: AtomicBool,
     phase: AtomicU8,

@@ -220,7 +220,8 @@ fn check_units(read: &Read, faults: &mut Faults) {
         .map(|(_, point)| (point.gateway.as_str(), point.device.as_str()))
         .collect();
     for (place, gateway, unit) in &read.site.units {
-        if !unit.is_empty() && !used.contains(&(gateway.as_str(), unit.as_str())) {
+        let is_named = !unit.is_empty() && !gateway.is_empty();
+        if is_named && !used.contains(&(gateway.as_str(), unit.as_str())) {
             let what = format!("unit `{gateway}/{unit}`");
             faults.add(place, what, "no point", "one point at least");
         }
@@ -249,7 +250,9 @@ fn check_points(read: &Read, faults: &mut Faults) {
             faults.add(place, what("tag"), quote(&point.tag), allowed);
         }
         let (gateway, device) = (point.gateway.as_str(), point.device.as_str());
-        if !gateway.is_empty() && !gateways.contains(gateway) {
+        if gateways.contains("") {
+            // A faulty id may be the one that is meant.
+        } else if !gateway.is_empty() && !gateways.contains(gateway) {
             let allowed = format!("a gateway of the main file: {}", list(&gateways));
             faults.add(place, what("gateway"), quote(gateway), allowed);
         } else if !device.is_empty() && !gateway.is_empty() && !units.contains(&(gateway, device)) {

@@ -13,20 +13,20 @@ const QUOTE_MAX: usize = 80;
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// Name of the file, as the person wrote it.
-    pub(super) file: Arc<str>,
+    pub file: Arc<str>,
     /// From 1; 0 for the whole file.
-    pub(super) line: u32,
+    pub line: u32,
 }
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// Notes one fault.
-    pub(super) fn add(
+    pub fn add(
         &mut self,
         place: &Place,
         what: impl Into<String>,
@@ -42,13 +42,18 @@ impl Faults {
         });
     }
 
+    /// Takes over what was found elsewhere.
+    pub fn append(&mut self, others: Vec<Fault>) {
+        self.0.extend(others);
+    }
+
     /// Whether nothing is wrong so far.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All of them by file and line, each once.
-    pub(super) fn sorted(mut self) -> Vec<Fault> {
+    pub fn sorted(mut self) -> Vec<Fault> {
         self.0.sort();
         self.0.dedup();
         self.0

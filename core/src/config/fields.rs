@@ -1,7 +1,8 @@
 //! Reads TOML tables field by field, so that every fault of a table is found, each with its line.
 //!
 //! Each reader takes one key and gives its value, or a stand-in after noting a fault.
-//! `Fields::finish` refuses every key that nobody asked for. A number that is not finite is a fault
+//! `Fields::finish` refuses every key that nobody asked for. The shells read their own files with it
+//! too. A number that is not finite is a fault
 //! here, so that no comparison further on meets NaN.
 
 use std::ops::RangeInclusive;
@@ -20,7 +21,7 @@ use crate::point::Text;
 const TEXT_MAX: usize = 2_000;
 
 /// A TOML file, parsed.
-pub(super) struct Document<'a> {
+pub struct Document<'a> {
     file: Arc<str>,
     text: &'a str,
     lines: Lines,
@@ -29,7 +30,7 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// Parses a file; none after noting its syntax errors, all of them.
-    pub(super) fn parse(file: &'a SourceFile, faults: &mut Faults) -> Option<Self> {
+    pub fn parse(file: &'a SourceFile, faults: &mut Faults) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(&file.text);
         let document = Self {
             file: Arc::from(file.name.as_str()),
@@ -46,7 +47,7 @@ impl<'a> Document<'a> {
     }
 
     /// Its outermost table.
-    pub(super) fn root(&'a self) -> Fields<'a> {
+    pub fn root(&'a self) -> Fields<'a> {
         Fields {
             document: self,
             what: String::new(),
@@ -72,12 +73,12 @@ impl<'a> Document<'a> {
 }
 
 /// A table, and which of its keys have been asked for.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     document: &'a Document<'a>,
     /// What the table describes, for faults: ``gateway `tank-farm` ``.
-    pub(super) what: String,
+    pub what: String,
     /// Where it begins.
-    pub(super) place: Place,
+    pub place: Place,
     table: &'a DeTable<'a>,
     known: Vec<&'static str>,
 }
@@ -86,7 +87,7 @@ type Value<'a> = &'a Spanned<DeValue<'a>>;
 
 impl<'a> Fields<'a> {
     /// Refuses the keys that nobody asked for. To be called last.
-    pub(super) fn finish(self, faults: &mut Faults) {
+    pub fn finish(self, faults: &mut Faults) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if !self.known.contains(&name) {
@@ -105,6 +106,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Says what the table describes: a kind of thing and the ids that lead to it. With an id that
+    /// is empty after a fault it keeps the number that it has in its list.
+    pub fn describe(&mut self, kind: &str, ids: &[&str]) {
+        if !ids.iter().any(|id| id.is_empty()) {
+            self.what = format!("{kind} `{}`", ids.join("/"));
+        }
+    }
+
     fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
         if !self.known.contains(&key) {
             self.known.push(key);
@@ -113,7 +122,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether the key stands there.
-    pub(super) fn has(&mut self, key: &'static str) -> bool {
+    pub fn has(&mut self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
 
@@ -127,6 +136,16 @@ impl<'a> Fields<'a> {
         let what = self.what_of(&format!("key `{key}`"));
         let found = quote(self.document.text.get(span.clone()).unwrap_or_default());
         faults.add(&self.document.place(span.start), what, found, allowed);
+    }
+
+    /// Notes what is wrong with a key beyond its form, at its line.
+    pub fn refuse(&mut self, key: &'static str, found: &str, allowed: &str, faults: &mut Faults) {
+        let what = self.what_of(&format!("key `{key}`"));
+        let place = match self.get(key) {
+            Some(value) => self.document.place(value.span().start),
+            None => self.place.clone(),
+        };
+        faults.add(&place, what, found, allowed);
     }
 
     /// A value that must be there and that `read` accepts.
@@ -149,13 +168,13 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that is not empty; empty after a fault.
-    pub(super) fn string(&mut self, key: &'static str, faults: &mut Faults) -> String {
+    pub fn string(&mut self, key: &'static str, faults: &mut Faults) -> String {
         let allowed = format!("text of 1 to {TEXT_MAX} characters");
         self.need(key, &allowed, faults, text).unwrap_or_default()
     }
 
     /// An identifier of `[A-Za-z0-9_.-]`, 1 to 64 of them; empty after a fault.
-    pub(super) fn id(&mut self, key: &'static str, faults: &mut Faults) -> String {
+    pub fn id(&mut self, key: &'static str, faults: &mut Faults) -> String {
         self.need(key, ID_ALLOWED, faults, |value| {
             text(value).filter(|id| is_id(id))
         })
@@ -163,12 +182,27 @@ impl<'a> Fields<'a> {
     }
 
     /// A finite number; none after a fault.
-    pub(super) fn number(&mut self, key: &'static str, faults: &mut Faults) -> Option<f64> {
+    pub fn number(&mut self, key: &'static str, faults: &mut Faults) -> Option<f64> {
         self.need(key, "a finite number", faults, finite)
     }
 
+    /// A whole number in `range`; its start after a fault.
+    pub fn long(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        faults: &mut Faults,
+    ) -> u64 {
+        let allowed = format!("a whole number, {} to {}", range.start(), range.end());
+        self.need(key, &allowed, faults, |value| {
+            let number = u64::try_from(whole(value)?).ok()?;
+            range.contains(&number).then_some(number)
+        })
+        .unwrap_or(*range.start())
+    }
+
     /// A number between 0 and 1, neither included; 0 after a fault.
-    pub(super) fn share(&mut self, key: &'static str, faults: &mut Faults) -> f64 {
+    pub fn share(&mut self, key: &'static str, faults: &mut Faults) -> f64 {
         self.need(key, "a number above 0 and below 1", faults, |value| {
             finite(value).filter(|share| *share > 0.0 && *share < 1.0)
         })
@@ -176,22 +210,19 @@ impl<'a> Fields<'a> {
     }
 
     /// A whole number in `range`; its start after a fault.
-    pub(super) fn whole(
+    pub fn whole(
         &mut self,
         key: &'static str,
         range: RangeInclusive<u32>,
         faults: &mut Faults,
     ) -> u32 {
-        let allowed = format!("a whole number, {} to {}", range.start(), range.end());
-        self.need(key, &allowed, faults, |value| {
-            let number = u32::try_from(whole(value)?).ok()?;
-            range.contains(&number).then_some(number)
-        })
-        .unwrap_or(*range.start())
+        let long = u64::from(*range.start())..=u64::from(*range.end());
+        let number = self.long(key, long, faults);
+        u32::try_from(number).unwrap_or(*range.start())
     }
 
     /// A duration in `range`; zero after a fault.
-    pub(super) fn duration(
+    pub fn duration(
         &mut self,
         key: &'static str,
         range: RangeInclusive<Duration>,
@@ -210,13 +241,13 @@ impl<'a> Fields<'a> {
     }
 
     /// `true` or `false`; false after a fault.
-    pub(super) fn flag(&mut self, key: &'static str, faults: &mut Faults) -> bool {
+    pub fn flag(&mut self, key: &'static str, faults: &mut Faults) -> bool {
         self.need(key, "true or false", faults, DeValue::as_bool)
             .unwrap_or_default()
     }
 
     /// One of some words; none after a fault.
-    pub(super) fn word<T: Copy>(
+    pub fn word<T: Copy>(
         &mut self,
         key: &'static str,
         words: &[(&str, T)],
@@ -233,7 +264,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text in both languages, neither empty.
-    pub(super) fn text(&mut self, key: &'static str, faults: &mut Faults) -> Text {
+    pub fn text(&mut self, key: &'static str, faults: &mut Faults) -> Text {
         let Some(mut inner) = self.table(key, faults) else {
             return Text::default();
         };
@@ -244,7 +275,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of texts; may be empty.
-    pub(super) fn strings(&mut self, key: &'static str, faults: &mut Faults) -> Vec<String> {
+    pub fn strings(&mut self, key: &'static str, faults: &mut Faults) -> Vec<String> {
         self.need(key, "a list of texts", faults, |value| {
             value
                 .as_array()?
@@ -256,17 +287,13 @@ impl<'a> Fields<'a> {
     }
 
     /// A table that must be there.
-    pub(super) fn table(&mut self, key: &'static str, faults: &mut Faults) -> Option<Self> {
+    pub fn table(&mut self, key: &'static str, faults: &mut Faults) -> Option<Self> {
         self.need(key, "a table", faults, |value| value.as_table().map(|_| ()))?;
         self.optional_table(key, faults)
     }
 
     /// A table that may be left out.
-    pub(super) fn optional_table(
-        &mut self,
-        key: &'static str,
-        faults: &mut Faults,
-    ) -> Option<Self> {
+    pub fn optional_table(&mut self, key: &'static str, faults: &mut Faults) -> Option<Self> {
         let value = self.get(key)?;
         let table = value.get_ref().as_table();
         if table.is_none() {
@@ -276,7 +303,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The tables of a list such as `[[gateway]]`; may be left out.
-    pub(super) fn tables(&mut self, key: &'static str, faults: &mut Faults) -> Vec<Self> {
+    pub fn tables(&mut self, key: &'static str, faults: &mut Faults) -> Vec<Self> {
         let Some(value) = self.get(key) else {
             return Vec::new();
         };
@@ -297,11 +324,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The tables under a key with names of the person's choice, such as `[guidance.KEY]`.
-    pub(super) fn named_tables(
-        &mut self,
-        key: &'static str,
-        faults: &mut Faults,
-    ) -> Vec<(String, Self)> {
+    pub fn named_tables(&mut self, key: &'static str, faults: &mut Faults) -> Vec<(String, Self)> {
         let Some(outer) = self.optional_table(key, faults) else {
             return Vec::new();
         };

@@ -38,6 +38,8 @@ mod multiply;
 mod tests;
 
 pub use duration::parse as parse_duration;
+pub use fault::{Faults, Place};
+pub use fields::{Document, Fields};
 pub use multiply::multiply;
 
 /// Checks the texts of a configuration.

@@ -86,7 +86,7 @@ pub(super) fn read(document: &Document<'_>, faults: &mut Faults) -> (Site, Named
     }
     for mut fields in root.tables("limit", faults) {
         let tag = fields.id("point", faults);
-        fields.what = format!("limit of point `{tag}`");
+        fields.describe("limit of point", &[&tag]);
         let limit = limit::read(&mut fields, faults);
         fields.finish(faults);
         site.limits.extend(limit.map(|limit| (tag, limit)));
@@ -98,7 +98,7 @@ pub(super) fn read(document: &Document<'_>, faults: &mut Faults) -> (Site, Named
 
 fn read_gateway(fields: &mut Fields<'_>, site: &mut Site, faults: &mut Faults) -> Gateway {
     let id = fields.id("id", faults);
-    fields.what = format!("gateway `{id}`");
+    fields.describe("gateway", &[&id]);
     let name = fields.text("name", faults);
     let mut buses = Vec::new();
     let mut units = BTreeSet::new();
@@ -144,7 +144,7 @@ fn read_gateway(fields: &mut Fields<'_>, site: &mut Site, faults: &mut Faults) -
 /// Limits of the Modbus application protocol V1.1b3: 6.1 (2000 bits), 6.3 (125 registers).
 fn read_bus(fields: &mut Fields<'_>, gateway: &str, site: &mut Site, faults: &mut Faults) -> Bus {
     let name = fields.id("name", faults);
-    fields.what = format!("bus `{gateway}/{name}`");
+    fields.describe("bus", &[gateway, &name]);
     let timeout = Duration::from_millis(10)..=Duration::from_mins(1);
     let mut bus = Bus {
         address: address(fields, faults),
@@ -158,7 +158,7 @@ fn read_bus(fields: &mut Fields<'_>, gateway: &str, site: &mut Site, faults: &mu
     let mut numbers = BTreeSet::new();
     for mut inner in fields.tables("unit", faults) {
         let id = inner.id("id", faults);
-        inner.what = format!("unit `{gateway}/{id}`");
+        inner.describe("unit", &[gateway, &id]);
         let number = inner.whole("number", 0..=255, faults) as u8;
         if !numbers.insert(number) {
             faults.add(
@@ -217,7 +217,7 @@ fn address(fields: &mut Fields<'_>, faults: &mut Faults) -> String {
 
 fn read_source(fields: &mut Fields<'_>, faults: &mut Faults) -> Source {
     let id = fields.id("id", faults);
-    fields.what = format!("source `{id}`");
+    fields.describe("source", &[&id]);
     let name = fields.text("name", faults);
     let words = [
         ("chemical", Industry::Chemical),

@@ -62,12 +62,12 @@ fn all_faults_are_told_at_once_with_their_lines() {
     assert_eq!(
         lines,
         [
-            "gateway.toml:2: id",
-            "gateway.toml:7: mqtt.port",
-            "gateway.toml:8: mqtt.password_file",
-            "gateway.toml:13: outbox.bytes_max",
-            "gateway.toml:14: outbox.age_max",
-            "gateway.toml:17: backlog.rate",
+            "gateway.toml:2: key `id`",
+            "gateway.toml:7: mqtt, key `port`",
+            "gateway.toml:8: mqtt, key `password_file`",
+            "gateway.toml:13: outbox, key `bytes_max`",
+            "gateway.toml:14: outbox, key `age_max`",
+            "gateway.toml:17: backlog, key `rate`",
         ]
     );
     assert!(
@@ -77,22 +77,44 @@ fn all_faults_are_told_at_once_with_their_lines() {
 }
 
 #[test]
-fn a_key_that_is_not_known_or_missing_is_refused() {
-    let faults = read(|text| text.replace("host_id", "hots_id")).expect_err("a fault");
-    assert!(faults[0].starts_with("gateway.toml:9: ") && faults[0].contains("hots_id"));
-    for key in [
-        "bytes_max",
-        "age_max",
-        "acknowledge",
-        "password_file",
-        "data",
-    ] {
+fn keys_that_are_not_known_missing_or_of_the_wrong_kind_are_told_at_once() {
+    let faults = read(|text| {
+        let text = text.replace("host_id", "hots_id");
+        let text = text
+            .replace("\"centre\"", "\"center\"")
+            .replace("1883", "\"x\"");
+        let kept = text.lines().filter(|line| {
+            !["data", "bytes_max", "password_file"]
+                .iter()
+                .any(|key| line.starts_with(key))
+        });
+        kept.collect::<Vec<_>>().join("\n")
+    })
+    .expect_err("faults");
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| fault.split("; ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "gateway.toml:0: key `data`: found nothing",
+            "gateway.toml:4: mqtt, key `password_file`: found nothing",
+            "gateway.toml:6: mqtt, key `port`: found `\"x\"`",
+            "gateway.toml:7: mqtt, unknown key: found `hots_id`",
+            "gateway.toml:8: mqtt, key `acknowledge`: found `\"center\"`",
+            "gateway.toml:10: outbox, key `bytes_max`: found nothing",
+        ]
+    );
+    for key in ["age_max", "acknowledge", "[mqtt]", "[outbox]", "id", "site"] {
         let without = |text: &str| {
             let kept = text.lines().filter(|line| !line.starts_with(key));
             kept.collect::<Vec<_>>().join("\n")
         };
         let faults = read(without).expect_err(key);
-        assert!(faults[0].contains(key), "{faults:?}");
+        let key = key.trim_matches(['[', ']']);
+        let told = faults.iter().any(|fault| fault.contains(key));
+        assert!(told, "{key}: {faults:?}");
     }
 }
 
@@ -120,5 +142,5 @@ fn the_example_lacks_its_password_and_nothing_else() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples/gateway.toml");
     let faults = read_gateway(&file).expect_err("no password is kept in the house");
     let told: Vec<_> = faults.iter().map(|fault| fault.what.as_str()).collect();
-    assert_eq!(told, ["mqtt.password_file"]);
+    assert_eq!(told, ["mqtt, key `password_file`"]);
 }

@@ -13,27 +13,24 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::publish::link::peer::{Client, Peer};
 use crate::publish::session::Phase;
-use crate::simulator::{Simulator, Story};
+use crate::simulator::{Action, Fault, Simulator, Story, Target};
 
 const GATEWAY: &str = "tank-farm";
 
 struct Plant {
     options: Options,
+    simulator: Arc<Simulator>,
     peer: Peer,
     cancel: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
-async fn plant() -> Plant {
+/// A plant two minutes after its story began.
+async fn plant(story: Story) -> Plant {
     let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/site.toml");
     let config = Arc::new(crate::config::read_site(&site).expect("the demo has no fault"));
     let cancel = CancellationToken::new();
-    let simulator = Arc::new(Simulator::new(
-        &config,
-        1,
-        Story::quiet(),
-        Arc::new(|| 60.0),
-    ));
+    let simulator = Arc::new(Simulator::new(&config, 1, story, Arc::new(|| 120.0)));
     let mut addresses = HashMap::new();
     for bus in &find(&config, GATEWAY).expect("it is there").buses {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -43,6 +40,7 @@ async fn plant() -> Plant {
         let cancel = cancel.clone();
         tokio::spawn(async move { simulator.serve(listener, GATEWAY, &name, cancel).await });
     }
+    let siren = addresses.values().next().copied();
     let peer = Peer::listen().await;
     let folder = tempfile::tempdir().expect("folder");
     let options = Options {
@@ -57,7 +55,7 @@ async fn plant() -> Plant {
             acknowledge: Acknowledge::Centre,
         },
         addresses,
-        annunciator_address: None,
+        annunciator_address: siren,
         outbox: Limits {
             bytes_max: 1 << 30,
             age_max: Duration::from_hours(72),
@@ -68,6 +66,7 @@ async fn plant() -> Plant {
     };
     Plant {
         options,
+        simulator,
         peer,
         cancel,
         _folder: folder,
@@ -89,7 +88,7 @@ async fn next(client: &mut Client) -> (String, Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readings_travel_from_the_register_to_the_host_and_are_freed() {
-    let plant = plant().await;
+    let plant = plant(Story::quiet()).await;
     let status = Arc::clone(&plant.options.status);
     let group = plant.options.config.group.clone();
     let running = tokio::spawn(run(plant.options, plant.cancel.clone()));
@@ -140,6 +139,7 @@ async fn readings_travel_from_the_register_to_the_host_and_are_freed() {
     while let Ok(Some(message)) = client.message().await {
         last = message.topic;
     }
+    drop(client);
     assert_eq!(last, format!("spBv1.0/{group}/NDEATH/{GATEWAY}"));
     running.await.expect("no panic").expect("no error");
     let account = status.account();
@@ -148,9 +148,38 @@ async fn readings_travel_from_the_register_to_the_host_and_are_freed() {
     assert!(status.buses().iter().all(|bus| !bus.units.is_empty()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_siren_sounds_when_the_centre_is_pulled() {
+    let tank = Target::equipment("TF.CL2-T2");
+    let leak = Fault::Leak { grams_per_s: 2.0 };
+    let leak = (1.0, Action::Inject(tank, leak));
+    let plant = plant(Story::new(vec![leak], None)).await;
+    let siren = |on| {
+        let simulator = Arc::clone(&plant.simulator);
+        async move {
+            while simulator.annunciates(GATEWAY, 0) != on {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let running = tokio::spawn(run(plant.options, plant.cancel.clone()));
+    siren(true).await;
+    let (mut client, _) = plant.peer.accept().await;
+    let (online, timestamp) = (true, Timestamp(1));
+    let state = HostState { online, timestamp };
+    client
+        .say("spBv1.0/STATE/davy", state.to_json().into_bytes())
+        .await;
+    siren(false).await;
+    drop(client);
+    siren(true).await;
+    plant.cancel.cancel();
+    running.await.expect("no panic").expect("no error");
+}
+
 #[tokio::test]
 async fn an_unknown_gateway_does_not_start() {
-    let mut plant = plant().await;
+    let mut plant = plant(Story::quiet()).await;
     plant.options.gateway = "nobody".into();
     let error = run(plant.options, plant.cancel).await.expect_err("refused");
     assert!(matches!(error, EdgeError::UnknownGateway { id } if id == "nobody"));

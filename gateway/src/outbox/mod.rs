@@ -19,9 +19,14 @@
 //!
 //! # Limits
 //!
-//! [`Limits::bytes_max`] and [`Limits::age_max`]; the oldest goes first. Writes are in SQLite's
-//! write-ahead log at once and synced by [`Outbox::sync`], which the gateway calls every second.
+//! [`Limits::bytes_max`] and [`Limits::age_max`]; the oldest goes first. Age is the time that the
+//! gateway has run since, by the monotonic clock: a step of the wall clock frees nothing.
+//!
+//! Writes are in SQLite's write-ahead log at once and synced by [`Outbox::sync`] or a [`Syncer`],
+//! every second. On a full disk a message is refused and counted as lost ([`Outbox::refused`]);
+//! the next one is taken as soon as there is room.
 
+mod account;
 mod schema;
 mod sync;
 mod trim;
@@ -30,10 +35,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use davy_core::delivery::{MessageNumber, Ranges, Stored};
-use davy_core::reading::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
+pub use self::account::Account;
 pub use self::sync::Syncer;
 
 use self::schema::{SCHEMA_VERSION, add, begin_run, prepare};
@@ -77,28 +82,8 @@ pub enum OutboxError {
 pub struct Limits {
     /// Bytes of payload.
     pub bytes_max: u64,
-    /// Age by the time at which it was stored. 72 h is what a plant is used to (断点续传).
+    /// Age in hours that the gateway has run since. 72 h is what a plant is used to (断点续传).
     pub age_max: Duration,
-}
-
-/// Where every message that was ever produced is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Messages numbered.
-    pub produced: u64,
-    /// Messages that the centre has committed.
-    pub committed: u64,
-    /// Messages that are in here.
-    pub stored: u64,
-    /// Messages that a limit freed before they were committed.
-    pub lost: u64,
-}
-
-impl Account {
-    /// Whether the books balance.
-    pub fn balances(self) -> bool {
-        self.produced == self.committed + self.stored + self.lost
-    }
 }
 
 /// A message to be numbered and kept.
@@ -135,6 +120,10 @@ pub struct Outbox {
     last_row: i64,
     account: Account,
     bytes: u64,
+    /// The age clock at the start: that of the newest message then.
+    began_at: Duration,
+    /// Messages that the disk refused and that are not booked in the file yet.
+    unbooked: u64,
 }
 
 impl Outbox {
@@ -171,6 +160,8 @@ impl Outbox {
             last_row: begun.base,
             account: Account::default(),
             bytes: 0,
+            began_at: Duration::ZERO,
+            unbooked: 0,
         };
         outbox.sync()?;
         outbox.count().map_err(failure("counting", &outbox.path))?;
@@ -211,7 +202,13 @@ impl Outbox {
     }
 
     /// Keeps messages, all or none. They get the numbers from [`Outbox::next_number`] on.
-    pub fn push(&mut self, now: Timestamp, messages: &[NewMessage<'_>]) -> Result<(), OutboxError> {
+    /// `elapsed` is the monotonic time since the outbox was opened.
+    pub fn push(
+        &mut self,
+        elapsed: Duration,
+        messages: &[NewMessage<'_>],
+    ) -> Result<(), OutboxError> {
+        let stored_at = self.age_clock(elapsed);
         let path = &self.path;
         let failed = |error| failure("storing messages", path)(error);
         let transaction = self.database.transaction().map_err(failed)?;
@@ -224,18 +221,24 @@ impl Outbox {
                 .map_err(failed)?;
             for (row, message) in (self.last_row + 1..).zip(messages) {
                 insert
-                    .execute(params![row, now.0, message.device, message.payload])
+                    .execute(params![row, stored_at, message.device, message.payload])
                     .map_err(failed)?;
                 bytes += message.payload.len() as u64;
             }
         }
-        add(&transaction, "produced", messages.len() as u64).map_err(failed)?;
+        add(&transaction, "produced", messages.len() as i64).map_err(failed)?;
+        add(&transaction, "bytes", bytes as i64).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.last_row += messages.len() as i64;
         self.account.produced += messages.len() as u64;
         self.account.stored += messages.len() as u64;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// What is written beside a message: milliseconds that gateways have run over this outbox.
+    fn age_clock(&self, elapsed: Duration) -> i64 {
+        i64::try_from((self.began_at + elapsed).as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Rows of the messages `first..=last` of a run, ends included, freed or not; none when the run
@@ -409,7 +412,8 @@ impl Outbox {
             )
             .map_err(failed)? as u64;
         if freed > 0 {
-            add(&transaction, account, freed).map_err(failed)?;
+            add(&transaction, account, freed.cast_signed()).map_err(failed)?;
+            add(&transaction, "bytes", -bytes.cast_signed()).map_err(failed)?;
             // Runs of which nothing is left, but for the present one, are over.
             transaction
                 .execute(
@@ -424,30 +428,6 @@ impl Outbox {
         self.account.stored -= freed.min(self.account.stored);
         self.bytes -= bytes.min(self.bytes);
         Ok(freed)
-    }
-
-    fn count(&mut self) -> rusqlite::Result<()> {
-        let number = |name: &str| -> rusqlite::Result<u64> {
-            self.database
-                .query_row("SELECT value FROM number WHERE name = ?1", [name], |row| {
-                    row.get(0)
-                })
-        };
-        let (produced, committed, lost) =
-            (number("produced")?, number("committed")?, number("lost")?);
-        let (stored, bytes): (u64, u64) = self.database.query_row(
-            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM message",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        self.account = Account {
-            produced,
-            committed,
-            stored,
-            lost,
-        };
-        self.bytes = bytes;
-        Ok(())
     }
 }
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 /// Version of the tables.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
+
+/// Pages in the write-ahead log from which on storing makes it short by itself: 64 MB, some ten
+/// seconds of the largest gateway that is measured.
+const LOG_PAGES_MAX: u32 = 16_384;
 
 /// A run that has begun.
 pub(super) struct Begun {
@@ -23,11 +27,14 @@ pub(super) fn prepare(database: &Connection) -> rusqlite::Result<()> {
     // Written at once, synced at each checkpoint: a crash of the gateway loses nothing, a power cut
     // at most what came since the last sync.
     database.pragma_update(None, "synchronous", "NORMAL")?;
+    // The log is written to the file by the syncer, aside. Storing does it by itself, and waits for
+    // the disk, only where the syncer does not get the log short again.
+    database.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
     database.busy_timeout(Duration::from_secs(5))?;
     database.execute_batch(
         "CREATE TABLE IF NOT EXISTS message (
              row INTEGER PRIMARY KEY,
-             stored_at INTEGER NOT NULL,
+             stored_at INTEGER NOT NULL, -- ms that gateways have run over this outbox
              device TEXT NOT NULL,
              payload BLOB NOT NULL) STRICT;
          CREATE TABLE IF NOT EXISTS run (
@@ -42,7 +49,8 @@ pub(super) fn prepare(database: &Connection) -> rusqlite::Result<()> {
     )?;
     database.execute(
         "INSERT OR IGNORE INTO number (name, value) VALUES
-             ('version', ?1), ('produced', 0), ('committed', 0), ('lost', 0), ('last_run', 0)",
+             ('version', ?1), ('produced', 0), ('committed', 0), ('lost', 0), ('bytes', 0),
+             ('last_run', 0)",
         [SCHEMA_VERSION],
     )?;
     Ok(())
@@ -89,7 +97,7 @@ pub(super) fn begin_run(database: &mut Connection, new_instance: &str) -> rusqli
 }
 
 /// Adds to one of the counted numbers.
-pub(super) fn add(database: &Connection, name: &str, count: u64) -> rusqlite::Result<()> {
+pub(super) fn add(database: &Connection, name: &str, count: i64) -> rusqlite::Result<()> {
     database
         .prepare_cached("UPDATE number SET value = value + ?2 WHERE name = ?1")?
         .execute(params![name, count])?;

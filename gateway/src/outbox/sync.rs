@@ -22,6 +22,7 @@ impl Syncer {
 impl Outbox {
     /// Makes everything written so far survive a power cut.
     pub fn sync(&mut self) -> Result<(), OutboxError> {
+        self.book()?;
         checkpoint(&self.database).map_err(failure("syncing", &self.path))
     }
 

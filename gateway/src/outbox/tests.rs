@@ -19,6 +19,43 @@ struct Model {
     sequence: u64,
     stored: BTreeMap<(u64, u64), (i64, Vec<u8>)>,
     account: Account,
+    /// The age clock when the outbox was opened.
+    began: i64,
+    /// What the disk refused and the file does not know yet.
+    unbooked: u64,
+}
+
+impl Model {
+    fn elapsed(&self, now: i64) -> Duration {
+        Duration::from_millis((now - self.began).cast_unsigned())
+    }
+
+    fn restart(&mut self) {
+        self.run += 1;
+        self.sequence = 0;
+        // Killed: what no file was told of is forgotten, and the age clock stood meanwhile.
+        let unbooked = std::mem::take(&mut self.unbooked);
+        self.account.produced -= unbooked;
+        self.account.lost -= unbooked;
+        let newest = self.stored.values().next_back();
+        self.began = newest.map_or(0, |(at, _)| *at);
+    }
+}
+
+impl Outbox {
+    /// Does to the file what no gateway does.
+    pub(crate) fn tamper(&mut self, sql: &str) {
+        self.database.execute_batch(sql).expect("sql");
+    }
+
+    /// The disk has room for so many bytes more.
+    pub(crate) fn limit(&mut self, bytes: i64) {
+        let pages: i64 = self
+            .database
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .expect("pages");
+        self.tamper(&format!("PRAGMA max_page_count = {}", pages + bytes / 4096));
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +63,7 @@ enum Deed {
     Push(Vec<u8>),
     Commit(u64, u64, u64),
     Trim,
+    Refuse(u64),
     Wait(i64),
     Restart,
 }
@@ -35,6 +73,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         4 => prop::collection::vec(1u8..60, 1..4).prop_map(Deed::Push),
         3 => (1u64..4, 1u64..12, 0u64..6).prop_map(|(run, from, n)| Deed::Commit(run, from, n)),
         1 => Just(Deed::Trim),
+        1 => (1u64..5).prop_map(Deed::Refuse),
         1 => (0i64..40_000).prop_map(Deed::Wait),
         1 => Just(Deed::Restart),
     ];
@@ -63,6 +102,8 @@ fn same(outbox: &Outbox, model: &Model) {
         .collect();
     assert_eq!(kept, expected);
     assert_eq!(outbox.account(), model.account);
+    let bytes = model.stored.values().map(|(_, payload)| payload.len());
+    assert_eq!(outbox.bytes(), bytes.sum::<usize>() as u64);
     assert!(outbox.account().balances());
     for stored in outbox.stored().expect("stored") {
         let of_run: Vec<u64> = model
@@ -93,7 +134,7 @@ fn act(outbox: &mut Outbox, model: &mut Model, now: &mut i64, folder: &TempDir, 
                 })
                 .collect();
             assert_eq!(outbox.next_number().sequence, model.sequence + 1);
-            outbox.push(Timestamp(*now), &messages).expect("push");
+            outbox.push(model.elapsed(*now), &messages).expect("push");
             for payload in payloads {
                 model.sequence += 1;
                 model
@@ -113,7 +154,8 @@ fn act(outbox: &mut Outbox, model: &mut Model, now: &mut i64, folder: &TempDir, 
             }
         }
         Deed::Trim => {
-            outbox.trim(Timestamp(*now)).expect("trim");
+            outbox.trim(model.elapsed(*now)).expect("trim");
+            model.unbooked = 0;
             let bytes = |model: &Model| -> usize {
                 model
                     .stored
@@ -132,13 +174,19 @@ fn act(outbox: &mut Outbox, model: &mut Model, now: &mut i64, folder: &TempDir, 
                 model.account.lost += 1;
             }
         }
+        Deed::Refuse(count) => {
+            outbox.refused(count);
+            model.account.produced += count;
+            model.account.lost += count;
+            model.unbooked += count;
+        }
         Deed::Wait(ms) => *now += ms,
         Deed::Restart => {
             // The new one is opened while the old one was never closed: as after a kill.
             let old = std::mem::replace(outbox, open(folder));
             std::mem::forget(old);
-            model.run += 1;
-            model.sequence = 0;
+            model.restart();
+            *now = model.began;
         }
     }
     model.account.stored = model.stored.len() as u64;
@@ -166,11 +214,11 @@ fn no_number_is_used_twice_after_a_power_cut_took_messages_back() {
         payload: &payload,
     };
     let mut outbox = open(&folder);
-    outbox.push(Timestamp(0), &[message; 3]).expect("push");
+    outbox.push(Duration::ZERO, &[message; 3]).expect("push");
     outbox.sync().expect("sync");
     // The log of everything since the last sync is torn away.
     let synced = std::fs::read(folder.path().join(FILE)).expect("file");
-    outbox.push(Timestamp(0), &[message; 2]).expect("push");
+    outbox.push(Duration::ZERO, &[message; 2]).expect("push");
     drop(outbox);
     std::fs::write(folder.path().join(FILE), synced).expect("file");
     for side in ["-wal", "-shm"] {
@@ -187,7 +235,7 @@ fn no_number_is_used_twice_after_a_power_cut_took_messages_back() {
             sequence: 1
         }
     );
-    outbox.push(Timestamp(0), &[message]).expect("push");
+    outbox.push(Duration::ZERO, &[message]).expect("push");
     // The centre had all five of run 1; nothing of run 2 is freed by saying so.
     let mut ranges = Ranges::default();
     ranges.insert_range(1, 5);
@@ -200,30 +248,20 @@ fn no_number_is_used_twice_after_a_power_cut_took_messages_back() {
 fn a_full_disk_refuses_the_message_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().expect("folder");
     let mut outbox = open(&folder);
-    let pages: i64 = outbox
-        .database
-        .query_row("PRAGMA page_count", [], |row| row.get(0))
-        .expect("pages");
-    outbox
-        .database
-        .pragma_update(None, "max_page_count", pages)
-        .expect("limit");
+    outbox.limit(0);
     let payload = vec![7u8; 60_000];
     let message = NewMessage {
         device: "u",
         payload: &payload,
     };
-    let refused = outbox.push(Timestamp(0), &[message]);
+    let refused = outbox.push(Duration::ZERO, &[message]);
     assert!(
         matches!(refused, Err(OutboxError::NoRoom { .. })),
         "{refused:?}"
     );
     assert!(outbox.account().balances() && outbox.account().produced == 0);
-    outbox
-        .database
-        .pragma_update(None, "max_page_count", pages + 100)
-        .expect("limit");
-    outbox.push(Timestamp(0), &[message]).expect("push");
+    outbox.limit(1 << 20);
+    outbox.push(Duration::ZERO, &[message]).expect("push");
     assert_eq!(outbox.account().stored, 1);
 }
 
@@ -245,7 +283,7 @@ fn a_syncer_works_beside_the_outbox() {
         device: "u",
         payload: b"x",
     };
-    outbox.push(Timestamp(1), &[message]).unwrap();
+    outbox.push(Duration::ZERO, &[message]).unwrap();
     // What is in the log is then in the file itself: the log may be taken away.
     syncer.sync().unwrap();
     let copy = tempfile::tempdir().unwrap();
@@ -255,20 +293,73 @@ fn a_syncer_works_beside_the_outbox() {
 }
 
 #[test]
-fn age_frees_from_the_oldest_on_and_stops_at_the_first_that_may_stay() {
+fn age_is_the_time_that_the_gateway_ran() {
     let folder = tempfile::tempdir().unwrap();
-    let mut outbox = Outbox::open(folder.path(), LIMITS, "a").unwrap();
     let message = NewMessage {
         device: "u",
         payload: b"x",
     };
-    let age_ms = i64::try_from(LIMITS.age_max.as_millis()).unwrap();
-    // The clock stood wrong for one message: it must not take the older ones with it.
-    for at in [0, 1, 100, 5, 101] {
-        outbox.push(Timestamp(at), &[message]).unwrap();
+    let ms = Duration::from_millis;
+    let mut outbox = open(&folder);
+    for at in [0, 1, 100] {
+        outbox.push(ms(at), &[message]).unwrap();
     }
-    assert_eq!(outbox.trim(Timestamp(age_ms + 50)).unwrap(), 2);
-    assert_eq!(outbox.trim(Timestamp(age_ms + 101)).unwrap(), 2);
+    assert_eq!(outbox.trim(LIMITS.age_max + ms(1)).unwrap(), 1);
+    drop(outbox);
+    // However long it was off: the newest is as old as it was when it was stored.
+    let mut outbox = open(&folder);
+    outbox.push(ms(50), &[message]).unwrap();
+    assert_eq!(outbox.trim(ms(0)).unwrap(), 0);
+    assert_eq!(outbox.trim(ms(59_902)).unwrap(), 1);
+    assert_eq!(outbox.trim(LIMITS.age_max + ms(1)).unwrap(), 1);
     assert_eq!(outbox.account().stored, 1);
     assert!(outbox.account().balances());
+}
+
+#[test]
+fn what_the_disk_refused_is_in_the_books_once_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outbox = open(&folder);
+    outbox.limit(0);
+    let payload = vec![7u8; 60_000];
+    let message = NewMessage {
+        device: "u",
+        payload: &payload,
+    };
+    outbox.push(Duration::ZERO, &[message; 2]).unwrap_err();
+    outbox.refused(2);
+    assert_eq!((outbox.account().produced, outbox.account().lost), (2, 2));
+    outbox.trim(Duration::ZERO).unwrap();
+    drop(outbox);
+    let outbox = open(&folder);
+    assert_eq!((outbox.account().produced, outbox.account().lost), (2, 2));
+    assert!(outbox.account().balances());
+}
+
+/// The syncer alone keeps the log short, and storing writes nothing but the log.
+#[test]
+fn storing_leaves_the_log_to_the_syncer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut outbox = Outbox::open(
+        folder.path(),
+        Limits {
+            bytes_max: 1 << 30,
+            age_max: LIMITS.age_max,
+        },
+        "a",
+    )
+    .unwrap();
+    let file = folder.path().join(FILE);
+    let before = std::fs::metadata(&file).unwrap().len();
+    let payload = vec![7u8; 60_000];
+    let message = NewMessage {
+        device: "u",
+        payload: &payload,
+    };
+    for _ in 0..200 {
+        outbox.push(Duration::ZERO, &[message]).unwrap();
+    }
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), before);
+    outbox.syncer().unwrap().sync().unwrap();
+    assert!(std::fs::metadata(&file).unwrap().len() > 200 * 60_000);
 }

@@ -1,15 +1,18 @@
 //! What is over a limit goes, oldest first, and is lost.
 
-use davy_core::reading::Timestamp;
+use std::time::Duration;
 
 use super::{Outbox, OutboxError, failure};
 
 impl Outbox {
     /// Frees what is over a limit, oldest first, and says how many messages that was: lost.
-    pub fn trim(&mut self, now: Timestamp) -> Result<u64, OutboxError> {
+    /// `elapsed` is the monotonic time since the outbox was opened.
+    pub fn trim(&mut self, elapsed: Duration) -> Result<u64, OutboxError> {
+        self.book()?;
         let path = self.path.clone();
         let failed = |error| failure("looking for the oldest", &path)(error);
-        let oldest_allowed = now.0 - i64::try_from(self.limits.age_max.as_millis()).unwrap_or(0);
+        let age_max = i64::try_from(self.limits.age_max.as_millis()).unwrap_or(i64::MAX);
+        let oldest_allowed = self.age_clock(elapsed).saturating_sub(age_max);
         // From the oldest on, and no further than the first that may stay: a store of gigabytes is
         // not read through each second.
         let mut last = None;

@@ -66,6 +66,15 @@ impl BusCounters {
 }
 
 impl UnitCounters {
+    /// Slots that passed unused, or were answered too late.
+    pub(super) fn lost(&self) -> u64 {
+        let late = self
+            .polls
+            .load(Relaxed)
+            .saturating_sub(self.on_time.load(Relaxed));
+        late + self.missed.load(Relaxed)
+    }
+
     pub(super) fn count(&self, failure: Failure) {
         let counter = match failure {
             Failure::Exception(_) if !failure.is_silence() => &self.exceptions,

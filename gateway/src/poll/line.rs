@@ -13,13 +13,10 @@ use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::modbus::{Failure, Link, Reader, Values};
+use crate::pause::Pause;
 use crate::plan::Request;
 
 use super::BusCounters;
-
-/// Pauses between attempts to connect: doubled from the first to the last.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// What became of a request.
 pub(super) enum Answer {
@@ -41,7 +38,7 @@ pub(super) struct Line<'a, L: Link> {
     reader: Option<Reader>,
     /// No attempt to connect before this moment.
     retry_at: Option<Instant>,
-    pause: Duration,
+    pause: Pause,
     counters: Arc<BusCounters>,
 }
 
@@ -58,7 +55,7 @@ impl<'a, L: Link> Line<'a, L> {
             wire,
             reader: None,
             retry_at: None,
-            pause: PAUSE_MIN,
+            pause: Pause::default(),
             counters,
         }
     }
@@ -109,12 +106,12 @@ impl<'a, L: Link> Line<'a, L> {
         if let Ok(reader) = Reader::connect(self.link, self.timeout).await {
             self.counters.connects.fetch_add(1, Relaxed);
             self.retry_at = None;
-            self.pause = PAUSE_MIN;
+            self.pause = Pause::default();
             Some(reader)
         } else {
             self.counters.connect_failures.fetch_add(1, Relaxed);
-            self.retry_at = Some(monotonic() + self.pause);
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            // Not left to chance: a bus has no crowd to be kept apart.
+            self.retry_at = Some(monotonic() + self.pause.after(None, 0.0));
             None
         }
     }

@@ -4,8 +4,10 @@
 //! never breaks the connection that live units are polled over. A gateway to a serial line still
 //! holds that line while it waits for the dead unit: a live unit asked meanwhile would time out
 //! without fault. So a probe and a poll are never under way together, and there is a budget by the
-//! time that probes really took: after each the prober rests 20 times as long (5 % of the bus's time), doubled
-//! with every probe in vain up to 160 times (0.6 %), for all silent units of the bus together.
+//! time that probes really took: after each the prober rests 20 times as long (5 % of the bus's
+//! time), for all silent units of the bus together. Where the live units lose slots by it, the rest
+//! is doubled with every probe up to 160 times (0.6 %), and halved again when they lose none. So a
+//! unit alone in its silence is asked every 10 s when the timeout is 500 ms, unless the bus is full.
 //!
 //! Units take turns. One that was well until now goes first, since a single lost frame is the
 //! likely cause. A bus on which no unit answers has nobody to be kept from: the prober then rests
@@ -26,7 +28,7 @@ use crate::clock::monotonic;
 use crate::modbus::{Failure, Link, Reader};
 use crate::plan::Request;
 
-use super::BusCounters;
+use super::{BusCounters, UnitCounters};
 
 /// Rest after a probe in multiples of what it took: least, and most.
 pub(super) const SILENT_FACTOR: u32 = 20;
@@ -53,6 +55,8 @@ pub(super) struct Prober<'a, L: Link> {
     counters: Arc<BusCounters>,
     waiting: VecDeque<Silence>,
     factor: u32,
+    /// Slots that live units had lost when the last probe began.
+    lost: u64,
 }
 
 impl<'a, L: Link> Prober<'a, L> {
@@ -71,6 +75,7 @@ impl<'a, L: Link> Prober<'a, L> {
             counters,
             waiting: VecDeque::new(),
             factor: SILENT_FACTOR,
+            lost: 0,
         }
     }
 
@@ -86,7 +91,6 @@ impl<'a, L: Link> Prober<'a, L> {
                 biased;
                 silence = silent.recv() => match silence {
                     Some(silence) if silence.settled => {
-                        self.factor = SILENT_FACTOR;
                         rest_until = rest_until.min(monotonic() + self.timeout * SILENT_FACTOR);
                         self.waiting.push_front(silence);
                     }
@@ -102,6 +106,7 @@ impl<'a, L: Link> Prober<'a, L> {
                     None => return,
                 },
                 () = sleep_until(rest_until), if !self.waiting.is_empty() => {
+                    self.weigh();
                     let alone = self.waiting.len() >= self.units;
                     let begun = monotonic();
                     let probed = self.probe().await;
@@ -126,6 +131,18 @@ impl<'a, L: Link> Prober<'a, L> {
         }
     }
 
+    /// Rests longer when the last probe cost live units a slot.
+    fn weigh(&mut self) {
+        let live = self.counters.units.iter();
+        let live = live.filter(|unit| !unit.silent.load(Relaxed));
+        let before = std::mem::replace(&mut self.lost, live.map(UnitCounters::lost).sum());
+        self.factor = if self.lost > before {
+            (self.factor * 2).min(SILENT_FACTOR_MAX)
+        } else {
+            (self.factor / 2).max(SILENT_FACTOR)
+        };
+    }
+
     /// Asks the unit whose turn it is.
     async fn probe(&mut self) -> Probed {
         let Some(silence) = self.waiting.pop_front() else {
@@ -144,15 +161,11 @@ impl<'a, L: Link> Prober<'a, L> {
         };
         match result {
             Err(failure) if failure.is_silence() => {
-                self.factor = (self.factor * 2).min(SILENT_FACTOR_MAX);
                 self.waiting.push_back(silence);
                 Probed::Silent
             }
             Err(Failure::LinkDown) => Probed::Trial(silence.unit),
-            Ok(_) | Err(_) => {
-                self.factor = SILENT_FACTOR;
-                Probed::Answers(silence.unit)
-            }
+            Ok(_) | Err(_) => Probed::Answers(silence.unit),
         }
     }
 }

@@ -150,6 +150,35 @@ async fn polls_keep_the_grid_and_values_their_points() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_bus_has_a_phase_of_its_own() {
+    let mut firsts = Vec::new();
+    let points: Vec<_> = [SECOND / 10, SECOND, SECOND * 60]
+        .into_iter()
+        .zip(1..)
+        .map(|(period, unit)| point(unit, 10, period))
+        .collect();
+    for place in 0..4 {
+        let link = FakeLink::default();
+        let poll = BusPoll::new("g", &bus(3), &points).with_phase(place, 4);
+        let (out, mut batches) = mpsc::channel(1000);
+        let begun = monotonic();
+        let clock = Clock::from_fn(move || Timestamp((monotonic() - begun).as_millis() as i64));
+        tokio::spawn(async move { poll.run(&link, &clock, out).await });
+        sleep(SECOND * 2).await;
+        let mut first = [None; 3];
+        while let Ok(batch) = batches.try_recv() {
+            let unit: usize = batch.unit[1..].parse().unwrap();
+            first[unit - 1].get_or_insert(batch.sampled_at.0);
+        }
+        firsts.push(first.map(Option::unwrap));
+    }
+    assert_eq!(
+        firsts,
+        [[0, 0, 0], [25, 250, 250], [50, 500, 500], [75, 750, 750]]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_poll_does_not_move_the_grid() {
     let link = FakeLink::default();
     link.set(1, Manner::Late(Duration::from_millis(260)));
@@ -238,6 +267,35 @@ async fn silent_units_do_not_delay_live_ones() {
             );
         }
     }
+}
+
+/// Slots of the live units lie close together: a probe costs one of them.
+#[tokio::test(start_paused = true)]
+async fn a_full_bus_is_probed_less() {
+    let link = FakeLink::default();
+    link.set(3, Manner::Silent(TIMEOUT));
+    let points: Vec<_> = [SECOND / 4, SECOND / 4, SECOND]
+        .into_iter()
+        .zip(1..)
+        .map(|(period, unit)| point(unit, 10, period))
+        .collect();
+    let mut run = start(3, &points, 100_000, &link);
+    run.pass(SECOND * 1200).await;
+    for unit in &run.counters.units[..2] {
+        let share = unit.on_time.load(SeqCst) as f64 / (4.0 * 1200.0);
+        assert!(share >= 0.99, "{share}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_silent_unit_is_asked_every_ten_seconds() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Silent(TIMEOUT));
+    let mut run = start_plain(4, &link);
+    run.pass(SECOND * 315).await;
+    link.set(1, Manner::Answers);
+    let batches = run.pass(TIMEOUT * 21 + SECOND).await;
+    assert!(of(&batches, "u1").last().is_some_and(|batch| good(batch)));
 }
 
 #[tokio::test(start_paused = true)]

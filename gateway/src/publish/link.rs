@@ -8,7 +8,9 @@
 //! bytes a packet, so a unit may have some 20,000 points in its birth.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use davy_core::reading::Timestamp;
@@ -18,10 +20,13 @@ use rumqttc::{
     Packet as Mqtt, QoS, SubscribeFilter, SubscribeReasonCode,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{News, Packet};
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
+use crate::pause::{Pause, SHORT_MANY};
+use crate::status::Status;
 
 /// Largest packet in either direction: what Davy's broker takes.
 pub const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -36,10 +41,9 @@ const CLIENT_QUEUE: usize = 8;
 /// A broker that does not answer a ping for so long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Pauses between attempts: doubled from the first to the last, with up to half of it by chance,
-/// so that a city's gateways do not all come at once.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long the broker may take to close a connection after the last word. Ours: less than the
+/// goodbye may take in all.
+const HANG_UP_MAX: Duration = Duration::from_secs(1);
 
 /// The broker, and who the gateway is there.
 #[derive(Clone, Debug)]
@@ -78,11 +82,12 @@ pub async fn run(
     clock: Clock,
     mut packets: mpsc::Receiver<Packet>,
     news: mpsc::Sender<News>,
+    status: Arc<Status>,
     cancel: CancellationToken,
 ) {
     let mut connection = 0;
     let mut bd_seq = first_bd_seq;
-    let mut pause = PAUSE_MIN;
+    let mut pause = Pause::default();
     loop {
         connection += 1;
         let (client, events) = connect(&broker, bd_seq, clock.now());
@@ -92,28 +97,36 @@ pub async fn run(
             bd_seq,
             tickets: Mutex::new(VecDeque::new()),
         };
-        let (was_up, ended) = line.serve(client, events, &broker, &mut packets).await;
-        if was_up {
-            pause = PAUSE_MIN;
+        let (up_since, ended) = line.serve(client, events, &broker, &mut packets).await;
+        if up_since.is_some() {
             bd_seq = bd_seq.wrapping_add(1);
             if news.send(News::Lost).await.is_err() {
                 return;
             }
         }
+        let was_first = pause.is_first();
+        let held = up_since.map(|since| monotonic() - since);
+        let wait = pause.after(held, chance());
+        status.short_connections.store(pause.short(), Relaxed);
         match ended {
             Ended::Over => return,
             Ended::Left => tracing::info!("said goodbye to the broker"),
-            ended if was_up => {
+            ended if up_since.is_some() => {
                 tracing::warn!(reason = %ended, "the connection to the broker ended");
             }
             // Told once, not at each attempt.
-            ended if pause == PAUSE_MIN => {
+            ended if was_first => {
                 tracing::warn!(reason = %ended, "no connection to the broker; trying on");
             }
             ended => tracing::debug!(reason = %ended, "no connection to the broker"),
         }
-        let wait = pause + pause.mul_f64(chance(clock.now(), connection) / 2.0);
-        pause = (pause * 2).min(PAUSE_MAX);
+        if up_since.is_some() && pause.short() == SHORT_MANY {
+            tracing::error!(
+                user = broker.user,
+                "connections end soon after they begin; most likely a second gateway runs under \
+                 this name"
+            );
+        }
         tokio::select! {
             () = cancel.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
@@ -121,13 +134,10 @@ pub async fn run(
     }
 }
 
-/// 0 to 1, different at each gateway and time: enough to spread attempts.
-fn chance(now: Timestamp, salt: u64) -> f64 {
-    // One round of splitmix64.
-    let mut mixed = now.0.cast_unsigned() ^ salt.rotate_left(32) ^ u64::from(std::process::id());
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed >> 11) as f64 / (1_u64 << 53) as f64
+/// 0 to 1, seeded by the system: a city's gateways, and two under one name, do not all come at
+/// once.
+fn chance() -> f64 {
+    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 fn connect(broker: &Broker, bd_seq: u8, now: Timestamp) -> (AsyncClient, EventLoop) {
@@ -169,20 +179,20 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether the connection was up, and why it is no more.
+    /// Since when the connection was up, if it was, and why it is no more.
     async fn serve(
         &self,
         client: AsyncClient,
         events: EventLoop,
         broker: &Broker,
         packets: &mut mpsc::Receiver<Packet>,
-    ) -> (bool, Ended) {
-        let mut was_up = false;
+    ) -> (Option<Instant>, Ended) {
+        let mut up_since = None;
         let ended = tokio::select! {
-            ended = self.listen(&client, events, broker, &mut was_up) => ended,
+            ended = self.listen(&client, events, broker, &mut up_since) => ended,
             over = self.speak(&client, packets) => over,
         };
-        (was_up, ended)
+        (up_since, ended)
     }
 
     /// Hands packets to the client. Ends when the pipeline is gone and there was no last packet.
@@ -216,7 +226,7 @@ impl Line<'_> {
         client: &AsyncClient,
         mut events: EventLoop,
         broker: &Broker,
-        was_up: &mut bool,
+        up_since: &mut Option<Instant>,
     ) -> Ended {
         let mut on_their_way: HashMap<u16, u64> = HashMap::new();
         loop {
@@ -243,7 +253,7 @@ impl Line<'_> {
                         return Ended::Refused;
                     }
                     tracing::info!(host = broker.host, port = broker.port, "connected");
-                    *was_up = true;
+                    *up_since = Some(monotonic());
                     News::Connected {
                         connection: self.connection,
                         bd_seq: self.bd_seq,
@@ -264,7 +274,10 @@ impl Line<'_> {
                     Some(ticket) => News::Acked(ticket),
                     None => continue,
                 },
-                Event::Outgoing(Outgoing::Disconnect) => return Ended::Left,
+                Event::Outgoing(Outgoing::Disconnect) => {
+                    hang_up(events).await;
+                    return Ended::Left;
+                }
                 _ => continue,
             };
             if self.news.send(news).await.is_err() {
@@ -277,10 +290,23 @@ impl Line<'_> {
     async fn flush(&self, mut events: EventLoop) -> Ended {
         loop {
             match events.poll().await {
-                Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_) => return Ended::Over,
+                Ok(Event::Outgoing(Outgoing::Disconnect)) => {
+                    hang_up(events).await;
+                    return Ended::Over;
+                }
+                Err(_) => return Ended::Over,
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Reads on until the broker closes the connection. A socket that is closed with something unread
+/// is reset, and what was said last may be lost with it.
+async fn hang_up(mut events: EventLoop) {
+    let ends = async { while events.poll().await.is_ok() {} };
+    if tokio::time::timeout(HANG_UP_MAX, ends).await.is_err() {
+        tracing::debug!("the broker did not close the connection");
     }
 }
 

@@ -7,11 +7,13 @@
 //!
 //! # Invariants
 //!
-//! - Readings are judged for local alarms even when they cannot be stored.
+//! - Readings are judged for local alarms even when they cannot be stored, and then annunciated:
+//!   what is not stored is not sent, so the centre does not see it.
 //! - A message is stored, with its number, before a packet of it exists.
 //! - produced = committed + stored + lost after each step, and in the status.
 
 mod packet;
+mod sound;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -106,6 +108,8 @@ pub struct Pipeline {
     seq: u8,
     storing_fails: bool,
     needs_room: bool,
+    /// Why the edge must annunciate by itself; none while the centre does.
+    alone: Option<sound::Alone>,
 }
 
 /// What a pipeline is made of.
@@ -163,6 +167,7 @@ impl Pipeline {
             seq: 0,
             storing_fails: false,
             needs_room: false,
+            alone: Some(sound::Alone::Away),
         };
         pipeline.show();
         Ok(pipeline)
@@ -179,13 +184,14 @@ impl Pipeline {
         self.session.phase()
     }
 
-    /// Stores the readings of some polls as one message each, all in one transaction.
-    pub fn take(&mut self, now: Timestamp, batches: &[Batch]) {
+    /// Stores the readings of some polls as one message each, all in one transaction. `elapsed` is
+    /// the monotonic time since the gateway's start, here and below.
+    pub fn take(&mut self, now: Timestamp, elapsed: Duration, batches: &[Batch]) {
         for batch in batches {
             self.local.judge(now, &batch.readings);
             self.catalogue.note(&batch.readings);
         }
-        let stored = self.store(now, batches);
+        let stored = self.store(now, elapsed, batches);
         for (batch, live) in batches.iter().zip(stored) {
             let Some(unit) = self.catalogue.find(&batch.unit) else {
                 continue;
@@ -200,13 +206,13 @@ impl Pipeline {
                 });
             }
         }
-        self.annunciate();
     }
 
     /// The messages as they were stored; none where the outbox failed.
     fn store(
         &mut self,
         now: Timestamp,
+        elapsed: Duration,
         batches: &[Batch],
     ) -> Vec<Option<(i64, davy_core::delivery::MessageNumber, Vec<u8>)>> {
         let first = self.outbox.next_number();
@@ -228,7 +234,7 @@ impl Pipeline {
                 payload,
             })
             .collect();
-        match self.outbox.push(now, &messages) {
+        match self.outbox.push(elapsed, &messages) {
             Ok(()) => {
                 if std::mem::take(&mut self.storing_fails) {
                     tracing::info!("the outbox takes messages again");
@@ -237,9 +243,11 @@ impl Pipeline {
             }
             Err(error) => {
                 let count = batches.len() as u64;
+                self.outbox.refused(count);
                 self.status.unstored.fetch_add(count, Relaxed);
                 if !std::mem::replace(&mut self.storing_fails, true) {
                     tracing::error!(%error, "readings cannot be stored and are lost");
+                    self.session.report_now();
                 }
                 vec![None; batches.len()]
             }
@@ -270,11 +278,12 @@ impl Pipeline {
                 let freed = self
                     .outbox
                     .committed(runs.iter().map(|(run, ranges)| (*run, ranges)));
-                failed(freed);
+                if failed(freed).is_some_and(|freed| freed > 0) {
+                    self.session.freed();
+                }
             }
             News::Arrived { topic, payload } => self.arrived(&topic, &payload),
         }
-        self.annunciate();
     }
 
     fn arrived(&mut self, topic: &str, payload: &[u8]) {
@@ -309,8 +318,11 @@ impl Pipeline {
                     .outbox
                     .committed(runs.iter().map(|of| (of.run, &of.ranges)));
                 // What is still in the outbox is not done with.
-                if failed(freed).is_some() {
+                if let Some(freed) = failed(freed) {
                     self.session.committed(runs);
+                    if freed > 0 {
+                        self.session.freed();
+                    }
                 }
             }
             Command::Resend(runs) => {
@@ -327,38 +339,21 @@ impl Pipeline {
     }
 
     /// Once a second: trims the outbox, lets the local alarms see the time.
-    pub fn second(&mut self, now: Timestamp) {
-        if let Some(lost) = failed(self.outbox.trim(now))
-            && lost > 0
-        {
-            tracing::error!(
-                lost,
-                "the outbox is over its limit: oldest messages are lost"
-            );
-            self.session.report_now();
+    pub fn second(&mut self, now: Timestamp, elapsed: Duration) {
+        match self.outbox.trim(elapsed) {
+            Ok(0) => {}
+            Ok(lost) => {
+                tracing::error!(
+                    lost,
+                    "the outbox is over its limit: oldest messages are lost"
+                );
+                self.session.report_now();
+            }
+            // That the disk is full has been said, once.
+            Err(OutboxError::NoRoom { .. }) if self.storing_fails => {}
+            Err(error) => tracing::error!(%error, "the outbox failed"),
         }
         self.local.tick(now);
-        self.annunciate();
-    }
-
-    /// The annunciator sounds for local alarms as long as the centre is away.
-    fn annunciate(&self) {
-        let sounds = self.phase() != Phase::Born && self.local.annunciates();
-        let changed = self.sound.send_if_modified(|before| {
-            let changes = *before != sounds;
-            *before = sounds;
-            changes
-        });
-        if changed && sounds {
-            let alarms: Vec<_> = self.local.active().take(20).collect();
-            tracing::warn!(
-                ?alarms,
-                "the centre is away and alarms are active: annunciate"
-            );
-        } else if changed {
-            tracing::info!("local annunciation ends");
-        }
-        self.status.sounds.store(sounds, Relaxed);
     }
 
     fn show(&self) {
@@ -420,7 +415,7 @@ pub async fn run(
                 let Some(batch) = batch else { break };
                 waiting.push(batch);
                 let open = fill(&mut batches, &mut waiting);
-                pipeline.take(clock.now(), &waiting);
+                pipeline.take(clock.now(), monotonic() - start, &waiting);
                 waiting.clear();
                 if !open {
                     break;
@@ -439,7 +434,7 @@ pub async fn run(
         let now = clock.now();
         if monotonic() >= second {
             second = monotonic() + SECOND;
-            pipeline.second(now);
+            pipeline.second(now, monotonic() - start);
             if let Err(TrySendError::Disconnected(())) = sync.try_send(()) {
                 failed(pipeline.outbox.sync());
             }

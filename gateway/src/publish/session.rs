@@ -17,6 +17,7 @@
 //! [`LIVE_MAX`] messages in the live queue, [`FLIGHTS_MAX`] sent and not committed, of which
 //! [`WINDOW_MAX`] by the backlog lane. What is over goes to (or stays in) the backlog.
 
+mod answers;
 mod flights;
 
 use std::collections::VecDeque;
@@ -25,9 +26,12 @@ use std::time::Duration;
 use davy_core::delivery::MessageNumber;
 use davy_core::sparkplug::{HostState, RunRanges};
 
+use self::answers::Answers;
 use self::flights::Flights;
 use super::rows::Rows;
 use crate::poll::UnitState;
+
+pub use self::answers::ANSWER_WAIT;
 
 /// Messages that wait for room in the live lane; the oldest over it goes to the backlog.
 pub const LIVE_MAX: usize = 1_024;
@@ -151,12 +155,14 @@ pub struct Session {
     phase: Phase,
     host: Option<HostState>,
     units: Vec<Unit>,
-    birth_due: bool,
+    /// When the gateway's birth is to go out; none when it has.
+    birth_due: Option<Duration>,
     /// When units are born that have not been polled yet.
     births_end: Duration,
     live: VecDeque<Live>,
     waiting: Rows,
     flights: Flights,
+    answers: Answers,
     report_at: Duration,
     backlog_at: Duration,
     /// Messages that were sent again since nobody committed them.
@@ -173,11 +179,12 @@ impl Session {
             phase: Phase::Away,
             host: None,
             units: vec![Unit::default(); units],
-            birth_due: false,
+            birth_due: None,
             births_end: Duration::ZERO,
             live: VecDeque::new(),
             waiting: Rows::default(),
             flights: Flights::default(),
+            answers: Answers::default(),
             report_at: Duration::ZERO,
             backlog_at: Duration::ZERO,
             resent: 0,
@@ -208,9 +215,10 @@ impl Session {
     pub fn disconnected(&mut self) {
         let units = std::mem::take(&mut self.units);
         let (resent, overflowed) = (self.resent, self.overflowed);
+        let answers = std::mem::take(&mut self.answers);
         *self = Self::new(self.settings, 0);
         (self.resent, self.overflowed) = (resent, overflowed);
-        self.units = units;
+        (self.units, self.answers) = (units, answers);
         for unit in &mut self.units {
             (unit.born, unit.declared, unit.held) = (false, false, Rows::default());
         }
@@ -236,13 +244,19 @@ impl Session {
 
     fn begin(&mut self, last_row: i64) {
         self.phase = Phase::Born;
-        self.birth_due = true;
+        self.birth_due = Some(Duration::ZERO);
         self.waiting.insert(1, last_row);
     }
 
     /// The host asks for all births again.
     pub fn rebirth(&mut self) {
-        self.birth_due = self.phase == Phase::Born;
+        self.birth_due = (self.phase == Phase::Born).then_some(Duration::ZERO);
+    }
+
+    /// The birth could not be put together: the outbox failed. It is tried again in a while, and
+    /// nothing goes before it.
+    pub fn birth_failed(&mut self, now: Duration) {
+        self.birth_due = Some(now + RETRY_PAUSE);
     }
 
     /// A unit was polled. Called before [`Session::offer`] of that poll's message.
@@ -294,6 +308,16 @@ impl Session {
         }
     }
 
+    /// A message was freed: the host does what it is there for.
+    pub fn freed(&mut self) {
+        self.answers.hear();
+    }
+
+    /// Whether the host is there, and frees what it is sent.
+    pub fn host_answers(&mut self, now: Duration) -> bool {
+        self.answers.come(now, self.flights.len() > 0) && self.phase == Phase::Born
+    }
+
     /// The broker has acknowledged a packet; these messages may be freed by its word.
     pub fn acked(&mut self, ticket: u64) -> Vec<MessageNumber> {
         let ticket = self.flights.redeem(ticket);
@@ -311,6 +335,7 @@ impl Session {
     /// acknowledgement.
     pub fn live_sent(&mut self, now: Duration, row: i64, number: MessageNumber) -> u64 {
         self.flights.launch(now, row, number, false);
+        self.answers.owe(now);
         if self.settings.acknowledge == Acknowledge::Centre {
             return 0;
         }
@@ -332,6 +357,7 @@ impl Session {
         for (row, number) in messages {
             self.flights.launch(now, *row, *number, true);
         }
+        self.answers.owe(now);
         let pause = Duration::from_secs(1) / self.settings.backlog_rate.max(1);
         self.backlog_at = now + pause;
         let numbers = messages.iter().map(|(_, number)| *number);
@@ -360,8 +386,11 @@ impl Session {
             }
             Phase::Born => {}
         }
-        if self.birth_due {
-            self.birth_due = false;
+        if let Some(at) = self.birth_due {
+            if now < at {
+                return None;
+            }
+            self.birth_due = None;
             for unit in &mut self.units {
                 (unit.born, unit.declared) = (false, false);
             }
@@ -446,6 +475,9 @@ impl Session {
         let mut until = self.report_at;
         if self.waiting.first().is_some() && self.backlog_at > now {
             until = until.min(self.backlog_at);
+        }
+        if let Some(at) = self.birth_due {
+            until = until.min(at);
         }
         until.saturating_sub(now)
     }

@@ -122,7 +122,14 @@ impl Simulator {
         let Some((_, device)) = unit else {
             let body = if header.unit == bus.annunciator {
                 let coils = coils.entry(bus.gateway.clone()).or_default();
-                frame::annunciate(request, coils)
+                let before = *coils;
+                let body = frame::annunciate(request, coils);
+                if *coils != before {
+                    let on = coils.contains(&true);
+                    // It has no voice but the log.
+                    tracing::warn!(gateway = bus.gateway, on, "siren");
+                }
+                body
             } else {
                 frame::exception(request, NO_SUCH_UNIT)
             };

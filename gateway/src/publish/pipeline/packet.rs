@@ -81,6 +81,7 @@ impl Pipeline {
                 room.send(packet);
             }
         }
+        self.annunciate(elapsed);
         self.show();
     }
 
@@ -94,12 +95,11 @@ impl Pipeline {
         let (topic, payload, ticket, is_last) = match step {
             Step::NodeBirth => {
                 self.seq = 0;
-                (
-                    Arc::clone(&self.topics.birth),
-                    self.node_birth(now)?,
-                    0,
-                    false,
-                )
+                let Some(payload) = self.node_birth(now) else {
+                    self.session.birth_failed(elapsed);
+                    return None;
+                };
+                (Arc::clone(&self.topics.birth), payload, 0, false)
             }
             Step::UnitBirth(unit) => {
                 let unit = self.catalogue.units().get(unit)?;

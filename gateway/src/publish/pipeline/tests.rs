@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::outbox::Limits;
 use crate::poll::UnitState;
+use crate::publish::session::ANSWER_WAIT;
 
 const GATEWAY: &str = "tank-farm";
 const HOST: &str = "spBv1.0/STATE/davy";
@@ -114,13 +115,13 @@ impl Edge {
 
     fn poll(&mut self, unit: &str, state: UnitState) {
         let batch = batch(&self.config, unit, state, self.now);
-        let now = self.now;
-        self.pipeline().take(now, &[batch]);
+        let (now, elapsed) = (self.now, self.elapsed);
+        self.pipeline().take(now, elapsed, &[batch]);
     }
 
     fn second(&mut self) {
-        let now = self.now;
-        self.pipeline().second(now);
+        let (now, elapsed) = (self.now, self.elapsed);
+        self.pipeline().second(now, elapsed);
     }
 
     /// What goes out now. The broker acknowledges each packet.
@@ -442,38 +443,195 @@ fn another_host_gets_plain_data_and_the_broker_frees_it() {
     assert!(edge.status.account().balances());
 }
 
+/// A gateway, and a chlorine detector of its.
+struct Gas {
+    edge: Edge,
+    point: PointId,
+}
+
+impl Gas {
+    fn new(folder: &Path) -> Self {
+        let config = demo();
+        let place = config
+            .points
+            .iter()
+            .position(|point| point.gateway == GATEWAY && point.kind == "cl2");
+        Self {
+            point: PointId(u32::try_from(place.expect("a detector")).expect("few")),
+            edge: Edge::new(config, folder, 1 << 30),
+        }
+    }
+
+    /// A second in which the detector reads nothing, or all that it can.
+    fn second(&mut self, alarm: bool) {
+        let edge = &mut self.edge;
+        edge.pass(Duration::from_secs(1));
+        let point = &edge.config.points[self.point.index()];
+        let value = if alarm { point.range.high } else { 0.0 };
+        let batch = Batch {
+            unit: point.device.as_str().into(),
+            sampled_at: edge.now,
+            readings: vec![Reading::new(self.point, value, Quality::Good, edge.now)],
+            unit_state: UnitState::Alive,
+        };
+        let (now, elapsed) = (edge.now, edge.elapsed);
+        edge.pipeline().take(now, elapsed, &[batch]);
+        edge.second();
+    }
+
+    /// So many seconds over which the centre commits all that it gets.
+    fn seconds(&mut self, count: u32, alarm: bool, centre: &mut Centre) {
+        for _ in 0..count {
+            self.second(alarm);
+            centre.told(&self.edge.flow());
+            let committed = centre.committed();
+            self.edge.tell(&[committed]);
+            assert!(self.edge.status.account().balances());
+        }
+        centre.told(&self.edge.flow());
+    }
+
+    fn sounds(&self) -> bool {
+        *self.edge.sound.borrow()
+    }
+}
+
 #[test]
 fn it_annunciates_alone_only_while_the_centre_is_away() {
     let folder = folder();
-    let config = demo();
-    let mut edge = Edge::new(Arc::clone(&config), folder.path(), 1 << 30);
-    let gas = config
-        .points
-        .iter()
-        .position(|point| point.gateway == GATEWAY && point.kind == "cl2");
-    let gas = PointId(u32::try_from(gas.expect("a chlorine detector")).expect("few"));
-    let point = &config.points[gas.index()];
-    let set = |edge: &mut Edge, value: f64| {
+    let mut gas = Gas::new(folder.path());
+    let mut centre = Centre::default();
+    for alarm in [false, true] {
         for _ in 0..120 {
-            edge.pass(Duration::from_secs(1));
-            let batch = Batch {
-                unit: point.device.as_str().into(),
-                sampled_at: edge.now,
-                readings: vec![Reading::new(gas, value, Quality::Good, edge.now)],
-                unit_state: UnitState::Alive,
-            };
-            let now = edge.now;
-            edge.pipeline().take(now, &[batch]);
+            gas.second(alarm);
         }
-        *edge.sound.borrow()
-    };
-    assert!(!set(&mut edge, 0.0));
-    assert!(set(&mut edge, point.range.high), "away and in alarm");
+        gas.edge.flow();
+        assert_eq!(gas.sounds(), alarm, "away");
+    }
+    gas.edge.connect();
+    gas.seconds(1, true, &mut centre);
+    assert!(!gas.sounds(), "the centre decides now");
+    gas.edge.host(false);
+    gas.edge.flow();
+    assert!(gas.sounds(), "the centre says that it is gone");
+    gas.edge.connect();
+    gas.seconds(1, true, &mut centre);
+    assert!(!gas.sounds());
+    gas.edge.pipeline().hear(News::Lost);
+    gas.edge.flow();
+    assert!(gas.sounds());
+    for _ in 0..120 {
+        gas.second(false);
+    }
+    gas.edge.flow();
+    assert!(!gas.sounds(), "returned");
+}
+
+#[test]
+fn a_centre_that_commits_nothing_is_away() {
+    let folder = folder();
+    let mut gas = Gas::new(folder.path());
+    let mut centre = Centre::default();
+    gas.edge.connect();
+    gas.seconds(120, true, &mut centre);
+    assert!(!gas.sounds(), "the centre commits, and decides");
+    let wait = u32::try_from(ANSWER_WAIT.as_secs()).expect("small");
+    for second in 0..=wait {
+        assert!(!gas.sounds(), "{second} s");
+        gas.second(true);
+        centre.told(&gas.edge.flow());
+    }
+    assert!(gas.sounds(), "connected, and nothing was committed");
+    assert!(gas.edge.status.alone.load(Relaxed));
+    // Not even a new connection, or a message that is sent again, says that it commits.
+    for _ in 0..60 {
+        gas.second(true);
+        centre.told(&gas.edge.flow());
+        assert!(gas.sounds());
+    }
+    gas.edge.pipeline().hear(News::Lost);
+    gas.edge.flow();
+    gas.edge.connect();
+    centre.told(&gas.edge.flow());
+    assert!(gas.sounds());
+    gas.seconds(1, true, &mut centre);
+    assert!(!gas.sounds(), "it commits again");
+}
+
+#[test]
+fn a_full_disk_is_annunciated_told_and_ends_by_itself() {
+    let folder = folder();
+    let mut gas = Gas::new(folder.path());
+    let mut centre = Centre::default();
+    gas.edge.connect();
+    gas.seconds(120, true, &mut centre);
+    assert!(!gas.sounds());
+    gas.edge.pipeline().outbox.limit(0);
+    let mut seconds = 0;
+    while gas.edge.status.unstored.load(Relaxed) == 0 {
+        // Room that is left in pages already there.
+        gas.second(true);
+        centre.told(&gas.edge.flow());
+        seconds += 1;
+        assert!(seconds < 1000, "the disk has no end");
+    }
+    assert!(gas.sounds(), "the centre is there, and does not see this");
+    assert!(gas.edge.status.storing_fails.load(Relaxed));
+    let before = centre.lost;
+    for _ in 0..11 {
+        gas.second(true);
+        centre.told(&gas.edge.flow());
+        assert!(gas.edge.status.account().balances());
+    }
+    let lost = gas.edge.status.account().lost;
+    assert!(lost >= 12, "{lost}");
+    assert!(centre.lost > before, "the centre is told of the loss");
+
+    gas.edge.pipeline().outbox.limit(1 << 20);
+    gas.seconds(12, true, &mut centre);
+    let account = gas.edge.status.account();
+    assert_eq!((account.lost, account.stored), (lost, 0));
+    assert_eq!(centre.lost, lost);
+    assert!(!gas.sounds(), "the centre sees it again");
+    assert!(!gas.edge.status.storing_fails.load(Relaxed));
+    gas.edge.restart();
+    assert_eq!(gas.edge.status.account(), account, "kept");
+}
+
+#[test]
+fn a_step_of_the_clock_loses_nothing() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let year = Duration::from_hours(365 * 24);
+    for step in [year.as_millis(), 0] {
+        edge.now = Timestamp(i64::try_from(step).expect("small"));
+        poll_all(&mut edge);
+        edge.second();
+        assert_eq!(edge.status.account().lost, 0);
+    }
+    edge.pass(Duration::from_hours(73));
+    edge.second();
+    edge.flow();
+    assert_eq!(edge.status.account().lost, 10, "they are old now");
+}
+
+#[test]
+fn a_birth_that_the_outbox_did_not_give_is_tried_again() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let mut centre = Centre::default();
+    edge.pipeline()
+        .outbox
+        .tamper("ALTER TABLE run RENAME TO away");
     edge.connect();
-    assert!(!*edge.sound.borrow(), "the centre decides now");
-    edge.pipeline().hear(News::Lost);
-    assert!(*edge.sound.borrow());
-    assert!(!set(&mut edge, 0.0), "returned");
+    poll_all(&mut edge);
+    assert!(edge.flow().is_empty(), "nothing goes before the birth");
+    edge.pipeline()
+        .outbox
+        .tamper("ALTER TABLE away RENAME TO run");
+    assert!(edge.flow().is_empty(), "in a while");
+    edge.pass(Duration::from_secs(1));
+    assert_eq!(centre.told(&edge.flow())[0], "NBIRTH");
 }
 
 #[test]
