@@ -802,6 +802,20 @@ async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
     done(step(&zhao, "fail_recheck", json!({ "comment": "still smells" })).await);
     done(step(other, "submit", json!({ "comment": "sealed again" })).await);
     site.returns(0).await;
+    // Its alarm is answered in the list of alarms.
+    guard(
+        step(&zhao, "pass_recheck", json!({})).await,
+        "not acknowledged",
+    );
+    let occurrence = site.occurrence("TF.a.gas2").await;
+    let answer = async |deed: &str| {
+        let path = format!("/api/v1/alarms/{occurrence}/{deed}");
+        site.command(&li, &path, &json!({ "comment": "seen" }))
+            .await
+    };
+    done(answer("acknowledge").await);
+    guard(step(&zhao, "pass_recheck", json!({})).await, "latched");
+    done(answer("reset").await);
     // Normal for a second: the centre's clock is waited for by its own heartbeat.
     let normal = site.get("/api/v1/hazards/1").await["normal_since_ms"]
         .as_i64()

@@ -174,9 +174,12 @@ pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<
 }
 
 async fn find(shared: &Shared, id: u64) -> Result<Hazard, Problem> {
-    let live = shared
-        .centre
-        .ask(move |watch| watch.ledger().hazard(id).cloned());
+    let live = shared.centre.ask(move |watch| {
+        let mut hazard = watch.ledger().hazard(id).cloned()?;
+        // The time in which the point could not be seen does not count.
+        hazard.normal_since = watch.normal_since(&hazard);
+        Some(hazard)
+    });
     if let Some(hazard) = live.await? {
         return Ok(hazard);
     }

@@ -8,15 +8,38 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{allowed, take};
+use super::guard::{Moment, check};
+use super::step::{allowed, carry_out};
 use super::{
     Hazard, HazardChange, HazardCommand, HazardState, Judged, OCCURRENCES_MAX, Refused, Rule,
-    StoryLine,
+    Stand, StoryLine,
 };
 use crate::reading::Timestamp;
 
-/// Moments kept of one alarm to count its repeats.
-const REPEATS_MAX: usize = 32;
+/// Moments kept of one alarm to count its repeats, if its rule does not ask for more.
+const REPEATS_KEPT: usize = 16;
+
+/// An alarm was raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occurred {
+    /// Which occurrence.
+    pub occurrence: u64,
+    /// Gateway's clock: when. Late ones are counted by it, in their own order.
+    pub at: Timestamp,
+}
+
+/// An occurrence is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned<'a> {
+    /// Its alarm.
+    pub alarm: &'a str,
+    /// Which occurrence.
+    pub occurrence: u64,
+    /// How long it lasted, by the gateway's clock.
+    pub lasted: Duration,
+    /// The live condition of the alarm does not hold. One out of a store says nothing about that.
+    pub is_normal: bool,
+}
 
 /// All entries that are open or may still recur.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,8 +54,8 @@ pub struct Ledger {
     deadlines: BTreeSet<(Timestamp, u64)>,
     /// Moments at which a closed entry can no longer recur.
     forgettable: BTreeSet<(Timestamp, u64)>,
-    /// Moments at which an alarm that lasts becomes an entry.
-    due: BTreeSet<(Timestamp, String)>,
+    /// Moments at which an occurrence that lasts becomes an entry.
+    due: BTreeSet<(Timestamp, u64)>,
 }
 
 /// What a snapshot carries; the indexes follow from it.
@@ -40,22 +63,17 @@ pub struct Ledger {
 struct Kept {
     last_id: u64,
     hazards: BTreeMap<u64, Hazard>,
-    waiting: BTreeMap<String, Waiting>,
+    /// By occurrence: the live lane and the store of a gateway may each have one of an alarm.
+    waiting: BTreeMap<u64, Waiting>,
+    /// By alarm: when its latest occurrences were raised, by the gateway's clock, in order.
     repeats: BTreeMap<String, Vec<Timestamp>>,
 }
 
-/// An alarm that becomes an entry once it has lasted.
+/// An occurrence that becomes an entry once it has lasted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Waiting {
-    since: Timestamp,
-    occurrence: u64,
+    due: Timestamp,
     judged: Judged,
-}
-
-impl Waiting {
-    fn due(&self) -> Timestamp {
-        self.since + self.judged.figures.after
-    }
 }
 
 impl PartialEq for Ledger {
@@ -79,7 +97,7 @@ impl From<Kept> for Ledger {
         ledger.due = kept
             .waiting
             .iter()
-            .map(|(alarm, waiting)| (waiting.due(), alarm.clone()))
+            .map(|(occurrence, waiting)| (waiting.due, *occurrence))
             .collect();
         ledger.kept = kept;
         ledger
@@ -87,63 +105,94 @@ impl From<Kept> for Ledger {
 }
 
 impl Ledger {
-    /// An alarm was raised.
+    /// An alarm was raised, live or out of a store.
     pub fn raised(
         &mut self,
         now: Timestamp,
-        occurrence: u64,
+        occurred: Occurred,
         judged: Judged,
         recurs_within: Duration,
         changes: &mut Vec<HazardChange>,
     ) {
-        let alarm = judged.origin.alarm.clone();
-        if let Some(hazard) = self.open_of(&alarm) {
+        let alarm = &judged.origin.alarm;
+        if let Some(hazard) = open_of(&mut self.kept, &self.open_by_alarm, alarm) {
             hazard.active_alarms.insert(alarm.clone());
             hazard.normal_since = None;
         }
-        let often = self.comes_often(now, &alarm, &judged);
+        let occurrence = occurred.occurrence;
+        let often = self.comes_often(occurred.at, &judged);
         if judged.figures.after.is_zero() || often {
-            self.stop_waiting(&alarm);
             self.enter(now, occurrence, judged, recurs_within, changes);
-            return;
+        } else {
+            let due = now + judged.figures.after;
+            self.wait(occurrence, Waiting { due, judged });
         }
-        self.stop_waiting(&alarm);
-        let waiting = Waiting {
-            since: now,
-            occurrence,
-            judged,
-        };
-        self.due.insert((waiting.due(), alarm.clone()));
-        self.kept.waiting.insert(alarm, waiting);
     }
 
-    /// An alarm returned to normal, or is no longer configured.
-    pub fn returned(&mut self, now: Timestamp, alarm: &str) {
-        self.stop_waiting(alarm);
-        if let Some(hazard) = self.open_of(alarm) {
-            hazard.active_alarms.remove(alarm);
+    /// An occurrence is over: it waits no more, and is an entry if it has lasted as long as its
+    /// rule says. Out of a store that is known only now.
+    pub fn returned(
+        &mut self,
+        now: Timestamp,
+        returned: &Returned<'_>,
+        recurs_within: Duration,
+        changes: &mut Vec<HazardChange>,
+    ) {
+        let waiting = self.kept.waiting.remove(&returned.occurrence);
+        if let Some(Waiting { due, judged }) = waiting {
+            self.due.remove(&(due, returned.occurrence));
+            if returned.lasted >= judged.figures.after {
+                self.enter(now, returned.occurrence, judged, recurs_within, changes);
+            }
+        }
+        let hazard = open_of(&mut self.kept, &self.open_by_alarm, returned.alarm);
+        if let Some(hazard) = hazard.filter(|_| returned.is_normal) {
+            hazard.active_alarms.remove(returned.alarm);
             if hazard.active_alarms.is_empty() {
                 hazard.normal_since.get_or_insert(now);
             }
         }
     }
 
-    /// Time has passed.
+    /// Another configuration is in force. What it does not name is unknown, and not normal; what
+    /// it names again is normal from now on at the earliest.
+    pub fn configured(&mut self, now: Timestamp, is_known: impl Fn(&str) -> bool) {
+        let open = self.kept.hazards.values_mut();
+        for hazard in open.filter(|hazard| hazard.state.is_open()) {
+            if !hazard.alarms.iter().all(|alarm| is_known(alarm)) {
+                hazard.normal_since = None;
+            } else if hazard.active_alarms.is_empty() {
+                hazard.normal_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Time has passed. `is_live` says whether an occurrence is one of the live lane; none when it
+    /// is not in the list.
     pub fn tick(
         &mut self,
         now: Timestamp,
         recurs_within: Duration,
+        is_live: impl Fn(u64) -> Option<bool>,
         changes: &mut Vec<HazardChange>,
     ) {
-        while let Some((at, alarm)) = self.due.first().cloned()
+        while let Some((at, occurrence)) = self.due.first().copied()
             && at <= now
         {
             self.due.pop_first();
-            if let Some(waiting) = self.kept.waiting.remove(&alarm) {
-                let Waiting {
-                    occurrence, judged, ..
-                } = waiting;
-                self.enter(now, occurrence, judged, recurs_within, changes);
+            let Some(Waiting { judged, .. }) = self.kept.waiting.remove(&occurrence) else {
+                continue;
+            };
+            match is_live(occurrence) {
+                Some(true) => self.enter(now, occurrence, judged, recurs_within, changes),
+                // How long one in a store lasted, the store will say. The live lane may go on with
+                // it: so it is asked again.
+                Some(false) => {
+                    let after = judged.figures.after.max(Duration::from_millis(1));
+                    let due = now + after;
+                    self.wait(occurrence, Waiting { due, judged });
+                }
+                None => {}
             }
         }
         while let Some((at, id)) = self.deadlines.first().copied()
@@ -151,7 +200,7 @@ impl Ledger {
         {
             self.deadlines.pop_first();
             if let Some(hazard) = self.kept.hazards.get_mut(&id) {
-                hazard.overdue = true;
+                (hazard.overdue, hazard.deadline_missed) = (true, true);
                 let from = Some(hazard.state);
                 changes.push(told(hazard, now, "system", "overdue", "", from));
             }
@@ -167,32 +216,39 @@ impl Ledger {
     }
 
     /// Takes a person's step, or says which guard forbids it. `number` is the step's entry in the
-    /// journal.
+    /// journal; `stand` is how the alarms of the entry stand, for the guards.
     pub fn command(
         &mut self,
         now: Timestamp,
         number: u64,
         command: &HazardCommand,
+        stand: &Stand,
         normal_before_close: Duration,
         changes: &mut Vec<HazardChange>,
     ) -> Result<(), Refused> {
-        let Some(mut hazard) = self.kept.hazards.remove(&command.hazard) else {
+        let Some(hazard) = self.kept.hazards.get(&command.hazard) else {
             return Err(Refused {
                 guard: format!("no open entry {}", command.hazard),
                 satisfied_by: "the number of an entry that is not closed".into(),
             });
         };
+        let moment = Moment {
+            now,
+            stand,
+            normal_before_close,
+        };
+        check(hazard, &moment, command)?;
+        let mut hazard = hazard.clone();
         self.unindex(&hazard);
         let from = Some(hazard.state);
-        let taken = take(&mut hazard, now, number, command, normal_before_close);
-        if taken.is_ok() {
-            hazard.overdue &= hazard.state.is_open() && now >= hazard.deadline;
-            let (by, word, comment) = (&command.by, command.step.word(), &command.comment);
-            changes.push(told(&mut hazard, now, by, word, comment, from));
-        }
+        let by = command.by.trim();
+        carry_out(&mut hazard, number, by, &command.step);
+        hazard.overdue &= hazard.state.is_open();
+        let (word, comment) = (command.step.word(), &command.comment);
+        changes.push(told(&mut hazard, now, by, word, comment, from));
         self.index(&hazard);
         self.kept.hazards.insert(hazard.id, hazard);
-        taken
+        Ok(())
     }
 
     /// One entry, while it is open or may still recur.
@@ -210,29 +266,33 @@ impl Ledger {
         allowed(state)
     }
 
-    fn open_of(&mut self, alarm: &str) -> Option<&mut Hazard> {
-        let id = self.open_by_alarm.get(alarm)?;
-        self.kept.hazards.get_mut(id)
+    fn wait(&mut self, occurrence: u64, waiting: Waiting) {
+        self.due.insert((waiting.due, occurrence));
+        self.kept.waiting.insert(occurrence, waiting);
     }
 
-    fn stop_waiting(&mut self, alarm: &str) {
-        if let Some(waiting) = self.kept.waiting.remove(alarm) {
-            self.due.remove(&(waiting.due(), alarm.to_owned()));
-        }
-    }
-
-    /// Whether the alarm came as often as its rule allows within its window, this time included.
-    fn comes_often(&mut self, now: Timestamp, alarm: &str, judged: &Judged) -> bool {
-        if judged.figures.repeats == 0 {
+    /// Whether the alarm came as often as its rule allows within a window around `at`, this time
+    /// included.
+    fn comes_often(&mut self, at: Timestamp, judged: &Judged) -> bool {
+        let repeats = judged.figures.repeats as usize;
+        if repeats == 0 {
             return false;
         }
-        let times = self.kept.repeats.entry(alarm.to_owned()).or_default();
-        times.retain(|at| now < *at + judged.figures.within);
-        times.push(now);
-        if times.len() > REPEATS_MAX {
+        let alarm = judged.origin.alarm.clone();
+        let times = self.kept.repeats.entry(alarm).or_default();
+        let place = times.partition_point(|other| *other <= at);
+        times.insert(place, at);
+        let mut starts = place.saturating_sub(repeats - 1)..=place;
+        let often = starts.any(|start| {
+            let (first, last) = (times.get(start), times.get(start + repeats - 1));
+            let within =
+                |(first, last): (&Timestamp, &Timestamp)| *last < *first + judged.figures.within;
+            first.zip(last).is_some_and(within)
+        });
+        if times.len() > REPEATS_KEPT.max(repeats) {
             times.remove(0);
         }
-        times.len() >= judged.figures.repeats as usize
+        often
     }
 
     /// Appends to the open entry of the same subject and rule, or makes a new one.
@@ -249,9 +309,9 @@ impl Ledger {
         let mut repeats = None;
         if let Some(hazard) = newest.and_then(|id| self.kept.hazards.get_mut(&id)) {
             if hazard.state.is_open() {
-                self.open_by_alarm
-                    .insert(judged.origin.alarm.clone(), hazard.id);
-                changes.extend(occur_again(hazard, now, occurrence, judged.origin.alarm));
+                let alarm = judged.origin.alarm;
+                self.open_by_alarm.insert(alarm.clone(), hazard.id);
+                changes.extend(occur_again(hazard, now, occurrence, alarm));
                 return;
             }
             let recurs =
@@ -265,16 +325,19 @@ impl Ledger {
             class: judged.class,
             state: HazardState::Found,
             overdue: false,
+            deadline_missed: false,
             supervised: false,
             found_at: now,
             deadline: now + judged.figures.deadline,
             occurrences: vec![occurrence],
             occurrence_count: 1,
+            alarms: BTreeSet::from([judged.origin.alarm.clone()]),
             active_alarms: BTreeSet::from([judged.origin.alarm.clone()]),
             normal_since: None,
             rectified_by: None,
             five_items: None,
             failed_rechecks: 0,
+            extensions: 0,
             repeats,
             evidence: BTreeMap::new(),
             story: Vec::new(),
@@ -298,16 +361,16 @@ impl Ledger {
             self.forgettable.insert((last_moved(hazard), hazard.id));
             return;
         }
-        for alarm in hazard.active_alarms.iter().chain([&hazard.origin.alarm]) {
+        for alarm in &hazard.alarms {
             self.open_by_alarm.insert(alarm.clone(), hazard.id);
         }
-        if !hazard.overdue {
+        if !hazard.deadline_missed {
             self.deadlines.insert((hazard.deadline, hazard.id));
         }
     }
 
     fn unindex(&mut self, hazard: &Hazard) {
-        for alarm in hazard.active_alarms.iter().chain([&hazard.origin.alarm]) {
+        for alarm in &hazard.alarms {
             if self.open_by_alarm.get(alarm) == Some(&hazard.id) {
                 self.open_by_alarm.remove(alarm);
             }
@@ -327,10 +390,21 @@ impl Ledger {
                 if self.newest.get(&key) == Some(&id) {
                     self.newest.remove(&key);
                 }
-                self.kept.repeats.remove(&hazard.origin.alarm);
+                for alarm in &hazard.alarms {
+                    self.kept.repeats.remove(alarm);
+                }
             }
         }
     }
+}
+
+/// The open entry that an alarm belongs to.
+fn open_of<'k>(
+    kept: &'k mut Kept,
+    open_by_alarm: &BTreeMap<String, u64>,
+    alarm: &str,
+) -> Option<&'k mut Hazard> {
+    kept.hazards.get_mut(open_by_alarm.get(alarm)?)
 }
 
 fn last_moved(hazard: &Hazard) -> Timestamp {
@@ -345,6 +419,7 @@ fn occur_again(
     alarm: String,
 ) -> Option<HazardChange> {
     hazard.occurrence_count += 1;
+    hazard.alarms.insert(alarm.clone());
     hazard.active_alarms.insert(alarm);
     hazard.normal_since = None;
     if hazard.occurrences.len() >= OCCURRENCES_MAX {

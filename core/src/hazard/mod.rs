@@ -1,12 +1,16 @@
 //! The hidden-hazard ledger (隐患台账): 排查—建账—整改—复查—销号.
 //!
 //! An entry is raised from an alarm by a rule, or the same open entry takes another occurrence;
-//! from there people follow it until it is put right. Every step has a guard, a refused step says
-//! which guard and what would satisfy it, and changes nothing.
+//! from there people follow it until it is put right. Every step has guards (`guard.rs`), a refused
+//! step says which guard and what would satisfy it, and changes nothing.
 //!
 //! Invariants: an alarm has at most one open entry for one rule; only an operator's step moves an
-//! entry, time only marks it overdue; an entry raised by an alarm closes only when its subject has
-//! been normal for long enough.
+//! entry, time only marks it overdue; an entry raised by an alarm closes only when its alarms are
+//! answered and its subject was seen to be normal for long enough. What cannot be seen is unknown,
+//! and never normal.
+//!
+//! Limits: persons are known by the name under which they signed in. Of the second person of a
+//! rejection and the one who approves an extension only the name is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +20,13 @@ use crate::config::RaiseRule;
 use crate::point::Text;
 use crate::reading::Timestamp;
 
+mod guard;
 mod ledger;
 mod step;
 
-pub use ledger::Ledger;
-pub use step::{FiveItems, HazardCommand, HazardStep, Refused};
+pub use guard::{EXTENSION_MAX, EXTENSIONS_MAX, NAME_MAX, RECHECKS_MAX, Refused, TEXT_MAX};
+pub use ledger::{Ledger, Occurred, Returned};
+pub use step::{FiveItems, HazardCommand, HazardStep};
 
 /// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,8 +41,10 @@ pub struct Hazard {
     pub class: Class,
     /// Where it stands.
     pub state: HazardState,
-    /// Its deadline has passed while it was open.
+    /// A deadline of it has passed while it was open; stays so until it is closed.
     pub overdue: bool,
+    /// The present deadline has passed, and that was told.
+    pub deadline_missed: bool,
     /// Supervised by notice (挂牌督办).
     pub supervised: bool,
     /// When it was found, by the centre's clock.
@@ -47,9 +55,12 @@ pub struct Hazard {
     pub occurrences: Vec<u64>,
     /// How many occurrences there were in all.
     pub occurrence_count: u64,
-    /// Alarms of it that are active now.
+    /// The alarms that belong to it: the one that raised it, and those that joined it.
+    pub alarms: BTreeSet<String>,
+    /// Those of them that are active now.
     pub active_alarms: BTreeSet<String>,
-    /// Since when none of them is active; none while one is.
+    /// Since when none of them is active; none while one is, or is no longer configured. Whether
+    /// the point was seen all that time is not in it: see [`Hazard::seen_normal_since`].
     pub normal_since: Option<Timestamp>,
     /// Who put it right, once somebody said so.
     pub rectified_by: Option<String>,
@@ -57,12 +68,54 @@ pub struct Hazard {
     pub five_items: Option<FiveItems>,
     /// How often a re-check failed.
     pub failed_rechecks: u32,
+    /// How often its deadline was extended.
+    pub extensions: u32,
     /// The closed entry that this one repeats.
     pub repeats: Option<u64>,
     /// Which halves of the evidence are filed, each with the journal entry that holds it.
     pub evidence: BTreeMap<EvidencePart, u64>,
     /// What happened to it, oldest first.
     pub story: Vec<StoryLine>,
+}
+
+impl Hazard {
+    /// Since when its subject is normal, and was seen to be so without a break.
+    pub fn seen_normal_since(&self, stand: &Stand) -> Option<Timestamp> {
+        let seen = stand.seen_since.filter(|_| stand.gone.is_none())?;
+        Some(self.normal_since?.max(seen))
+    }
+}
+
+/// How the alarms of an entry stand at one moment, as the engine knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// What is owed for one of its alarms, the heaviest; none when none is in the alarm list.
+    pub owed: Option<(Owed, String)>,
+    /// One of its alarms that is no longer configured: nobody measures whether it is normal.
+    pub gone: Option<String>,
+    /// Centre's clock: since when every reading of its point is good; none while it is not.
+    /// [`Timestamp::MIN`] for what is not about a point.
+    pub seen_since: Option<Timestamp>,
+}
+
+impl Stand {
+    /// Of what is not there.
+    pub const UNKNOWN: Self = Self {
+        owed: None,
+        gone: None,
+        seen_since: None,
+    };
+}
+
+/// What is owed for an alarm in the list, the heaviest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// Its condition holds, as far as is known.
+    ReturnToNormal,
+    /// Nobody has acknowledged it.
+    Acknowledgement,
+    /// It is latched.
+    Reset,
 }
 
 /// Occurrences that an entry names; later ones are only counted.

@@ -1,9 +1,10 @@
-//! The steps that people take with an entry, each with its guards.
-
-use std::time::Duration;
+//! The steps that people take with an entry: from which state, to which state.
+//!
+//! What else must hold before a step is taken stands in `guard.rs`.
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::same_person;
 use super::{Class, EvidencePart, Hazard, HazardState};
 use crate::reading::Timestamp;
 
@@ -40,12 +41,13 @@ pub enum HazardStep {
     Notice {
         /// All five are needed.
         five_items: FiveItems,
-        /// Until when; not later than the class allows.
+        /// Until when: not later than the class allows. Once the deadline of the class has
+        /// passed, as long again from now; the entry stays overdue.
         deadline: Timestamp,
     },
     /// Registered → submitted: fixed on the spot. General hazards only.
     FixOnTheSpot,
-    /// Rectifying → rectifying: more time.
+    /// Rectifying → rectifying: more time, asked for before the deadline.
     Extend {
         /// Until when.
         until: Timestamp,
@@ -56,7 +58,8 @@ pub enum HazardStep {
     Submit,
     /// Submitted → rectifying: the re-check failed.
     FailRecheck,
-    /// Submitted → closed: the re-check passed.
+    /// Submitted → closed: the re-check passed. When an alarm of it is no longer configured, the
+    /// comment says why it can be closed though nobody measures it.
     PassRecheck,
     /// Supervise by notice (挂牌督办).
     Supervise,
@@ -85,35 +88,16 @@ pub struct FiveItems {
 }
 
 impl FiveItems {
-    /// The first item that is empty.
-    fn missing(&self) -> Option<&'static str> {
+    /// Each item with what it is called.
+    pub(super) fn named(&self) -> [(&str, &'static str); 5] {
         [
-            (&self.responsibility, "responsibility (责任)"),
-            (&self.measures, "measures (措施)"),
-            (&self.funds, "funds (资金)"),
-            (&self.time_limit, "time limit (时限)"),
-            (&self.contingency_plan, "contingency plan (预案)"),
+            (self.responsibility.as_str(), "responsibility (责任)"),
+            (self.measures.as_str(), "measures (措施)"),
+            (self.funds.as_str(), "funds (资金)"),
+            (self.time_limit.as_str(), "time limit (时限)"),
+            (self.contingency_plan.as_str(), "contingency plan (预案)"),
         ]
-        .into_iter()
-        .find(|(item, _)| item.trim().is_empty())
-        .map(|(_, name)| name)
     }
-}
-
-/// A step was refused: which guard, and what would satisfy it. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// The guard that forbids it.
-    pub guard: String,
-    /// What would satisfy it.
-    pub satisfied_by: String,
-}
-
-fn refuse<T>(guard: impl Into<String>, satisfied_by: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused {
-        guard: guard.into(),
-        satisfied_by: satisfied_by.into(),
-    })
 }
 
 impl HazardStep {
@@ -133,8 +117,8 @@ impl HazardStep {
         }
     }
 
-    /// The state in which it may be taken; none when any open state will do.
-    fn from(&self) -> Option<HazardState> {
+    /// The state in which it may be taken; none when its guards say so.
+    pub(super) fn from(&self) -> Option<HazardState> {
         match self {
             Self::Verify { .. } | Self::Reject { .. } => Some(HazardState::Found),
             Self::Notice { .. } | Self::FixOnTheSpot => Some(HazardState::Registered),
@@ -156,183 +140,51 @@ pub(super) fn allowed(state: HazardState) -> &'static [&'static str] {
     }
 }
 
-/// Takes the step on `hazard`, or says which guard forbids it. `number` is the step's entry in
-/// the journal.
-pub(super) fn take(
-    hazard: &mut Hazard,
-    now: Timestamp,
-    number: u64,
-    command: &HazardCommand,
-    normal_before_close: Duration,
-) -> Result<(), Refused> {
-    let by = command.by.trim();
-    if by.is_empty() {
-        return refuse("every step names who takes it", "a name in `by`");
-    }
-    if let Some(from) = command.step.from()
-        && hazard.state != from
-    {
-        return refuse(
-            format!("the entry is {:?}", hazard.state),
-            format!("`{}` is a step from {from:?}", command.step.word()),
-        );
-    }
-    match &command.step {
-        HazardStep::Verify { class } => verify(hazard, *class),
-        HazardStep::Reject { second } => {
-            need_comment(command, "a reason")?;
-            need_other(second, by, "the second person")?;
-            hazard.state = HazardState::Rejected;
-            Ok(())
+/// Carries out a step that its guards allow. `number` is the step's entry in the journal.
+pub(super) fn carry_out(hazard: &mut Hazard, number: u64, by: &str, step: &HazardStep) {
+    match step {
+        HazardStep::Verify { class } => {
+            hazard.class = *class;
+            hazard.state = HazardState::Registered;
         }
+        HazardStep::Reject { .. } => hazard.state = HazardState::Rejected,
         HazardStep::Notice {
             five_items,
             deadline,
-        } => notice(hazard, now, five_items, *deadline),
-        HazardStep::FixOnTheSpot if hazard.class == Class::Major => refuse(
-            "a major hazard is not fixed on the spot",
-            "a notice with the five items",
-        ),
+        } => {
+            hazard.five_items = Some(five_items.clone());
+            hazard.deadline = *deadline;
+            hazard.deadline_missed = false;
+            hazard.state = HazardState::Rectifying;
+        }
+        HazardStep::Extend { until, .. } => {
+            hazard.extensions += 1;
+            hazard.deadline = *until;
+            hazard.deadline_missed = false;
+        }
         HazardStep::FixOnTheSpot | HazardStep::Submit => {
-            need_comment(command, "what was done")?;
             hazard.rectified_by = Some(by.to_owned());
             hazard.state = HazardState::Submitted;
-            Ok(())
-        }
-        HazardStep::Extend { until, approved_by } => {
-            need_other(approved_by, by, "the one who approves")?;
-            extend(hazard, now, *until)
         }
         HazardStep::FailRecheck => {
-            need_reviewer(hazard, by)?;
-            need_comment(command, "what is still wrong")?;
             hazard.failed_rechecks += 1;
             hazard.supervised |= hazard.failed_rechecks >= 2;
             hazard.state = HazardState::Rectifying;
-            Ok(())
         }
-        HazardStep::PassRecheck => {
-            need_reviewer(hazard, by)?;
-            need_normal(hazard, now, normal_before_close)?;
-            hazard.state = HazardState::Closed;
-            Ok(())
-        }
-        HazardStep::Supervise if !hazard.state.is_open() || hazard.class != Class::Major => refuse(
-            "only an open major hazard is supervised",
-            "class major, not closed",
-        ),
-        HazardStep::Supervise => {
-            hazard.supervised = true;
-            Ok(())
-        }
-        HazardStep::FileEvidence { part, .. } if hazard.evidence.contains_key(part) => refuse(
-            "this half of the evidence is frozen",
-            "nothing: it is never written again",
-        ),
+        HazardStep::PassRecheck => hazard.state = HazardState::Closed,
+        HazardStep::Supervise => hazard.supervised = true,
         HazardStep::FileEvidence { part, .. } => {
             hazard.evidence.insert(*part, number);
-            Ok(())
         }
     }
 }
 
-fn verify(hazard: &mut Hazard, class: Class) -> Result<(), Refused> {
-    if !hazard.evidence.contains_key(&EvidencePart::Before) {
-        return refuse(
-            "no trend is attached yet",
-            "the frozen trend; it is filed within seconds",
-        );
-    }
-    hazard.class = class;
-    hazard.state = HazardState::Registered;
-    Ok(())
-}
-
-fn extend(hazard: &mut Hazard, now: Timestamp, until: Timestamp) -> Result<(), Refused> {
-    if now >= hazard.deadline {
-        return refuse(
-            "the deadline has passed",
-            "an extension asked before it expires",
-        );
-    }
-    if until <= hazard.deadline {
-        return refuse(
-            "the new deadline is not later",
-            "a time after the present deadline",
-        );
-    }
-    hazard.deadline = until;
-    Ok(())
-}
-
-fn notice(
-    hazard: &mut Hazard,
-    now: Timestamp,
-    five_items: &FiveItems,
-    deadline: Timestamp,
-) -> Result<(), Refused> {
-    if let Some(missing) = five_items.missing() {
-        return refuse(
-            format!("the five items (五落实) lack: {missing}"),
-            "all five: responsibility, measures, funds, time limit, contingency plan",
-        );
-    }
-    if deadline <= now || deadline > hazard.deadline {
-        return refuse(
-            format!("deadline {} is not allowed", deadline.0),
-            format!("a time after now and up to {}", hazard.deadline.0),
-        );
-    }
-    hazard.five_items = Some(five_items.clone());
-    hazard.deadline = deadline;
-    hazard.state = HazardState::Rectifying;
-    Ok(())
-}
-
-fn need_comment(command: &HazardCommand, what: &str) -> Result<(), Refused> {
-    if command.comment.trim().is_empty() {
-        return refuse(format!("{what} is needed"), format!("{what} in `comment`"));
-    }
-    Ok(())
-}
-
-fn need_other(other: &str, by: &str, role: &str) -> Result<(), Refused> {
-    let other = other.trim();
-    if other.is_empty() || other == by {
-        return refuse(
-            format!("{role} must be another person"),
-            format!("a name other than `{by}`"),
-        );
-    }
-    Ok(())
-}
-
-/// Reviewer ≠ finder ≠ rectifier.
-fn need_reviewer(hazard: &Hazard, by: &str) -> Result<(), Refused> {
-    let did = hazard.rectified_by.as_deref() == Some(by) || hazard.origin.found_by == by;
-    let verified = hazard
-        .story
-        .iter()
-        .any(|line| line.event == "verify" && line.by == by);
-    if did || verified {
-        return refuse(
-            format!("`{by}` found, verified or rectified it"),
-            "a re-check by a person who did none of these",
-        );
-    }
-    Ok(())
-}
-
-fn need_normal(hazard: &Hazard, now: Timestamp, wait: Duration) -> Result<(), Refused> {
-    match hazard.normal_since {
-        Some(since) if now >= since + wait => Ok(()),
-        Some(since) => refuse(
-            format!("its alarm is normal only since {}", since.0),
-            format!("normal without a break until {}", (since + wait).0),
-        ),
-        None => refuse(
-            "its alarm has not returned to normal",
-            format!("normal without a break for {} h", wait.as_secs() / 3600),
-        ),
-    }
+/// Whether a person has found, verified or rectified the entry.
+pub(super) fn had_a_hand_in(hazard: &Hazard, by: &str) -> bool {
+    let deeds = ["verify", "submit", "fix_on_the_spot"];
+    let lines = hazard.story.iter();
+    let did = lines.filter(|line| deeds.contains(&line.event.as_str()));
+    did.map(|line| line.by.as_str())
+        .chain([hazard.origin.found_by.as_str()])
+        .any(|name| same_person(name, by))
 }

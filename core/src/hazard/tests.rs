@@ -1,5 +1,8 @@
 //! Stories of entries: raised, followed, refused, closed, back again.
 
+mod table;
+mod twin;
+
 use std::time::Duration;
 
 use super::*;
@@ -29,23 +32,55 @@ fn judged(alarm: &str, rule: Rule, after: Duration, repeats: u32) -> Judged {
     }
 }
 
+/// In view, and nothing owed.
+const ANSWERED: Stand = Stand {
+    owed: None,
+    gone: None,
+    seen_since: Some(Timestamp::MIN),
+};
+
 /// A ledger and what it said so far.
-#[derive(Default)]
 struct Book {
     ledger: Ledger,
     changes: Vec<HazardChange>,
+    stand: Stand,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::default(),
+            changes: Vec::new(),
+            stand: ANSWERED,
+        }
+    }
 }
 
 impl Book {
     fn raise(&mut self, hour: i64, occurrence: u64, judged: Judged) {
         let now = Timestamp(hour * HOUR);
+        let at = now;
+        let occurred = Occurred { occurrence, at };
         self.ledger
-            .raised(now, occurrence, judged, RECURS, &mut self.changes);
+            .raised(now, occurred, judged, RECURS, &mut self.changes);
+    }
+
+    fn ends(&mut self, hour: i64, occurrence: u64, alarm: &str) {
+        let returned = Returned {
+            alarm,
+            occurrence,
+            lasted: Duration::ZERO,
+            is_normal: true,
+        };
+        let now = Timestamp(hour * HOUR);
+        self.ledger
+            .returned(now, &returned, RECURS, &mut self.changes);
     }
 
     fn tick(&mut self, hour: i64) {
+        let now = Timestamp(hour * HOUR);
         self.ledger
-            .tick(Timestamp(hour * HOUR), RECURS, &mut self.changes);
+            .tick(now, RECURS, |_| Some(true), &mut self.changes);
     }
 
     fn step(&mut self, hour: i64, by: &str, step: HazardStep) -> Result<(), Refused> {
@@ -57,7 +92,7 @@ impl Book {
         };
         let now = Timestamp(hour * HOUR);
         self.ledger
-            .command(now, 1, &command, DAY, &mut self.changes)
+            .command(now, 1, &command, &self.stand, DAY, &mut self.changes)
     }
 
     fn events(&self) -> Vec<&str> {
@@ -101,7 +136,7 @@ fn from_alarm_to_closed() -> Result<(), Refused> {
     let class = Class::General;
     book.step(1, "chen", HazardStep::Verify { class })?;
     book.step(2, "chen", notice(20))?;
-    book.ledger.returned(Timestamp(3 * HOUR), "g.gas2");
+    book.ends(3, 1, "g.gas2");
     book.step(4, "wang", HazardStep::Submit)?;
     book.step(28, "li", HazardStep::PassRecheck)?;
     let expected = [
@@ -122,17 +157,17 @@ fn from_alarm_to_closed() -> Result<(), Refused> {
 fn the_same_open_entry_takes_the_next_occurrence() {
     let mut book = Book::default();
     book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
-    book.ledger.returned(Timestamp(HOUR), "g.gas2");
+    book.ends(1, 1, "g.gas2");
     book.raise(2, 2, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
     book.raise(2, 3, judged("g.hh", Rule::LevelTwo, Duration::ZERO, 0));
     assert_eq!(book.events(), ["found", "occurred_again", "occurred_again"]);
     let hazard = book.ledger.hazard(1).cloned();
     assert_eq!(hazard.map(|hazard| hazard.occurrences), Some(vec![1, 2, 3]));
     // Normal only when both of its alarms are.
-    book.ledger.returned(Timestamp(3 * HOUR), "g.gas2");
+    book.ends(3, 2, "g.gas2");
     let since = |book: &Book| book.ledger.hazard(1).and_then(|hazard| hazard.normal_since);
     assert_eq!(since(&book), None);
-    book.ledger.returned(Timestamp(4 * HOUR), "g.hh");
+    book.ends(4, 3, "g.hh");
     assert_eq!(since(&book), Some(Timestamp(4 * HOUR)));
 }
 
@@ -142,7 +177,7 @@ fn level_one_enters_when_it_lasts_or_comes_back_too_often() {
     let mut book = Book::default();
     book.raise(0, 1, judged("g.gas1", Rule::LevelOne, half_hour, 0));
     assert_eq!(book.ledger.next_deadline(), Some(Timestamp(HOUR / 2)));
-    book.ledger.returned(Timestamp(HOUR / 4), "g.gas1");
+    book.ends(0, 1, "g.gas1");
     book.tick(1);
     assert!(book.events().is_empty(), "it did not last");
     book.raise(2, 2, judged("g.gas1", Rule::LevelOne, half_hour, 0));
@@ -157,7 +192,7 @@ fn level_one_enters_when_it_lasts_or_comes_back_too_often() {
             occurrence,
             judged("g.gas1", Rule::LevelOne, half_hour, 3),
         );
-        book.ledger.returned(Timestamp(hour * HOUR + 1), "g.gas1");
+        book.ends(hour, occurrence, "g.gas1");
     }
     assert_eq!(book.events(), ["found"], "three times in 24 h");
 }
@@ -229,7 +264,7 @@ fn each_guard_refuses_and_changes_nothing() -> Result<(), Refused> {
     refused(&mut book, 23, "wang", HazardStep::PassRecheck, "wang");
     refused(&mut book, 23, "chen", HazardStep::PassRecheck, "chen");
     refused(&mut book, 23, "li", HazardStep::PassRecheck, "not returned");
-    book.ledger.returned(Timestamp(23 * HOUR), "g.gas2");
+    book.ends(23, 1, "g.gas2");
     refused(&mut book, 46, "li", HazardStep::PassRecheck, "only since");
     book.step(47, "li", HazardStep::PassRecheck)
 }
@@ -264,7 +299,7 @@ fn what_comes_back_within_thirty_days_is_linked() -> Result<(), Refused> {
     let class = Class::General;
     book.step(0, "chen", HazardStep::Verify { class })?;
     book.step(1, "wang", HazardStep::FixOnTheSpot)?;
-    book.ledger.returned(Timestamp(HOUR), "g.gas2");
+    book.ends(1, 1, "g.gas2");
     book.step(30, "li", HazardStep::PassRecheck)?;
     book.raise(100, 2, again());
     let repeats = book.ledger.hazard(2).and_then(|hazard| hazard.repeats);
@@ -283,7 +318,7 @@ fn a_snapshot_goes_on_as_the_ledger_would() -> Result<(), serde_json::Error> {
     let text = serde_json::to_string(&book.ledger)?;
     let mut restored = Book {
         ledger: serde_json::from_str(&text)?,
-        changes: Vec::new(),
+        ..Book::default()
     };
     book.changes.clear();
     for hour in [1, 24, 800] {
@@ -294,4 +329,80 @@ fn a_snapshot_goes_on_as_the_ledger_would() -> Result<(), serde_json::Error> {
     assert_eq!(book.changes, restored.changes);
     assert_eq!(book.ledger, restored.ledger);
     Ok(())
+}
+
+#[test]
+fn an_overdue_entry_can_still_be_given_its_notice() -> Result<(), Refused> {
+    let mut book = Book::default();
+    let class = Class::Major;
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.file(0)?;
+    book.step(1, "chen", HazardStep::Verify { class })?;
+    book.step(1, "chen", HazardStep::Supervise)?;
+    book.tick(30);
+    // The class gives a day: so much again, and no more.
+    assert!(book.step(30, "chen", notice(55)).is_err());
+    assert!(book.step(30, "chen", notice(30)).is_err());
+    book.step(30, "chen", notice(54))?;
+    let entry = |book: &Book| book.ledger.hazard(1).cloned().unwrap();
+    assert_eq!(entry(&book).state, HazardState::Rectifying);
+    assert!(entry(&book).overdue && entry(&book).supervised);
+    // The new deadline is watched like the first.
+    assert_eq!(book.ledger.next_deadline(), Some(Timestamp(54 * HOUR)));
+    book.tick(54);
+    let overdue = book.events().iter().filter(|e| **e == "overdue").count();
+    assert_eq!(overdue, 2);
+    assert_eq!(book.ledger.next_deadline(), None);
+    Ok(())
+}
+
+#[test]
+fn what_people_may_add_to_an_entry_is_bounded() -> Result<(), Refused> {
+    let mut book = Book::default();
+    let class = Class::Major;
+    book.raise(0, 1, judged("g.gas2", Rule::LevelTwo, Duration::ZERO, 0));
+    book.file(0)?;
+    book.step(1, "chen", HazardStep::Verify { class })?;
+    book.step(1, "chen", HazardStep::Supervise)?;
+    let again = book.step(1, "chen", HazardStep::Supervise);
+    assert!(again.is_err_and(|refused| refused.guard.contains("already")));
+    book.step(1, "chen", notice(20))?;
+    let extend = |hour: i64| HazardStep::Extend {
+        until: Timestamp(hour * HOUR),
+        approved_by: "zhao".into(),
+    };
+    let too_late = book.step(1, "chen", extend(1 + 24 * 366 + 1));
+    assert!(too_late.is_err_and(|refused| refused.guard.contains("too late")));
+    for time in 0..i64::from(EXTENSIONS_MAX) {
+        book.step(1, "chen", extend(21 + time))?;
+    }
+    let once_more = book.step(1, "chen", extend(100));
+    assert!(once_more.is_err_and(|refused| refused.guard.contains("extended 10 times")));
+    Ok(())
+}
+
+#[test]
+fn repeats_are_counted_by_the_gateways_clock_in_any_order() {
+    let half_hour = Duration::from_mins(30);
+    let counted = |hours: &[i64]| {
+        let mut book = Book::default();
+        for (occurrence, hour) in (1..).zip(hours) {
+            let at = Timestamp(hour * HOUR);
+            let occurred = Occurred { occurrence, at };
+            let judged = judged("g.gas1", Rule::LevelOne, half_hour, 3);
+            let now = Timestamp(1_000 * HOUR);
+            book.ledger
+                .raised(now, occurred, judged, RECURS, &mut book.changes);
+        }
+        book.changes.len()
+    };
+    assert_eq!(counted(&[0, 10, 23]), 1);
+    assert_eq!(counted(&[0, 10, 24]), 0, "a window of 24 h");
+    assert_eq!(
+        counted(&[500, 0, 10, 23]),
+        1,
+        "live now, then out of a store"
+    );
+    assert_eq!(counted(&[500, 501, 10, 23]), 0);
+    assert_eq!(counted(&[23, 0, 10]), 1, "in between");
 }

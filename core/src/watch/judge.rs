@@ -1,15 +1,13 @@
-//! What follows from a change of an alarm: the colour of its source, and an entry of the ledger.
+//! What follows from a change of an alarm: the colour of its source. What follows for the ledger
+//! stands beside it, in `ledger.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::alarm::{
-    self, AlarmChange, AlarmDefinition, Cause, Condition, Setpoint, Subject, SystemCondition,
-};
-use crate::config::{Config, HazardRules, Industry, RaiseRule, Source};
-use crate::hazard::{Class, Judged, Origin, Rule};
+use crate::alarm::{self, AlarmDefinition, Condition, Setpoint, Subject, SystemCondition};
+use crate::config::Config;
 use crate::point::Text;
-use crate::reading::{Lane, Timestamp};
-use crate::warning::{ActiveLimit, Facts, Warning, is_level_two};
+use crate::reading::Timestamp;
+use crate::warning::{ActiveLimit, Facts, Warning};
 
 use super::{Effect, Watch};
 
@@ -96,6 +94,11 @@ impl Plan {
                 Condition::System(_) => {}
             }
         }
+    }
+
+    /// The first source that an alarm concerns.
+    pub(super) fn source_of(&self, alarm: usize) -> Option<usize> {
+        self.sources_of.get(alarm)?.first().copied()
     }
 
     /// Name → place in the definitions.
@@ -227,85 +230,6 @@ impl Watch {
         effects.extend(change.map(Effect::Warning));
     }
 
-    /// Hands a change on to the ledger.
-    fn enter(
-        &mut self,
-        now: Timestamp,
-        place: Option<usize>,
-        change: &AlarmChange,
-        effects: &mut Vec<Effect>,
-    ) {
-        match change.cause {
-            Cause::Raised | Cause::CarriedOn => {
-                let Some(place) = place else { return };
-                let Some(judged) = self.judged(place) else {
-                    return;
-                };
-                // What was found late has happened: it cannot be waited for any more. It is once
-                // it is carried on live; what need not be waited for has been entered by then.
-                let waits = !judged.figures.after.is_zero();
-                let carried_on = change.cause == Cause::CarriedOn;
-                if (change.lane == Lane::Historical && waits) || (carried_on && !waits) {
-                    return;
-                }
-                let mut changes = Vec::new();
-                let recurs = self.config.hazard.recurs_within;
-                self.ledger
-                    .raised(now, change.occurrence, judged, recurs, &mut changes);
-                effects.extend(changes.into_iter().map(Effect::Hazard));
-            }
-            Cause::Returned | Cause::Removed => self.ledger.returned(now, &change.alarm),
-            Cause::Acknowledged { .. }
-            | Cause::Reset { .. }
-            | Cause::QualityChanged
-            | Cause::Replaced { .. } => {}
-        }
-    }
-
-    /// The rule of the ledger that an alarm falls under; none for those that are no hazard.
-    fn judged(&self, place: usize) -> Option<Judged> {
-        let alarm = self.config.alarms.get(place)?;
-        let source_place = self.plan.sources_of.get(place)?.first();
-        let source = source_place.and_then(|place| self.config.sources.get(*place));
-        let rules = &self.config.hazard;
-        let (rule, figures) = match alarm.condition {
-            Condition::Limit(limit) if is_level_two(limit.setpoint) => {
-                (Rule::LevelTwo, &rules.level2)
-            }
-            Condition::Limit(_) => (Rule::LevelOne, &rules.level1),
-            Condition::System(SystemCondition::LossOfView) => {
-                (Rule::LossOfView, self.sight_rule(alarm, rules))
-            }
-            Condition::System(_) => return None,
-        };
-        let (subject, title) = self.subject(alarm);
-        Some(Judged {
-            origin: Origin {
-                alarm: alarm.name.clone(),
-                subject,
-                title,
-                source: source.map(|source| source.id.clone()),
-                found_by: "system".into(),
-            },
-            rule,
-            figures: figures.clone(),
-            class: class(alarm.condition, source),
-        })
-    }
-
-    fn sight_rule<'a>(&self, alarm: &AlarmDefinition, rules: &'a HazardRules) -> &'a RaiseRule {
-        let of_gas = |kind: &String| rules.gas_kinds.contains(kind);
-        let gas = match alarm.subject {
-            Subject::Point(point) => of_gas(&self.config.points[point.index()].kind),
-            _ => false,
-        };
-        if gas {
-            &rules.gas_loss_of_view
-        } else {
-            &rules.loss_of_view
-        }
-    }
-
     /// What an alarm is about, as a key and in words.
     pub fn subject(&self, alarm: &AlarmDefinition) -> (String, Text) {
         let gateway = |id: &str| self.config.gateways.iter().find(|gateway| gateway.id == id);
@@ -335,21 +259,4 @@ impl Watch {
             ),
         }
     }
-}
-
-/// Class of an entry that a rule raises; for a major one a candidate, which a person judges.
-///
-/// Level 2 at a chemical source of level 1 or 2, or a mine's cut, is major (Davy's own rule, until
-/// the official one can be had).
-fn class(condition: Condition, source: Option<&Source>) -> Class {
-    let Condition::Limit(limit) = condition else {
-        return Class::General;
-    };
-    let major = source.is_some_and(|source| match source.industry {
-        Industry::Chemical => {
-            is_level_two(limit.setpoint) && source.level.is_some_and(|level| level <= 2)
-        }
-        Industry::CoalMine => limit.setpoint == Setpoint::MineCut,
-    });
-    if major { Class::Major } else { Class::General }
 }

@@ -22,6 +22,7 @@ use crate::reading::Timestamp;
 use crate::warning::{Warning, WarningChange};
 
 mod judge;
+mod ledger;
 mod snapshot;
 
 #[cfg(test)]
@@ -304,6 +305,10 @@ impl Watch {
             points: points as u64,
             alarms: alarms as u64,
         });
+        self.follow(now, effects);
+        let plan = &self.plan;
+        self.ledger
+            .configured(now, |alarm| plan.find(alarm).is_some());
     }
 
     /// Takes over a configuration, and works out what follows from it alone.
@@ -334,10 +339,7 @@ impl Watch {
         self.taken(now, &mut taken, effects);
         self.taken = taken;
         self.engine.apply(now, alarm::Input::Tick, &mut self.told);
-        let mut changes = Vec::new();
-        self.ledger
-            .tick(now, self.config.hazard.recurs_within, &mut changes);
-        effects.extend(changes.into_iter().map(Effect::Hazard));
+        self.tick_ledger(now, effects);
         while let Some((at, source)) = self.colour_deadlines.first().copied()
             && at <= now
         {
@@ -367,20 +369,5 @@ impl Watch {
             self.engine.apply(now, input, &mut self.told);
         }
         taken.clear();
-    }
-
-    fn step(&mut self, now: Timestamp, command: &HazardCommand, effects: &mut Vec<Effect>) {
-        let mut changes = Vec::new();
-        let wait = self.config.hazard.normal_before_close;
-        match self
-            .ledger
-            .command(now, self.number, command, wait, &mut changes)
-        {
-            Ok(()) => effects.extend(changes.into_iter().map(Effect::Hazard)),
-            Err(refused) => effects.push(Effect::HazardRefused {
-                hazard: command.hazard,
-                refused,
-            }),
-        }
     }
 }

@@ -116,6 +116,13 @@ impl Engine {
         line.map_or(Quality::from_code(u8::MAX), |line| line.quality)
     }
 
+    /// Centre's clock: since when every reading of a point has been good; none while its quality is
+    /// not good, and before its first reading.
+    pub fn good_since(&self, point: PointId) -> Option<Timestamp> {
+        let state = self.points.get(point.index())?;
+        state.good_since
+    }
+
     /// Where an alarm stands in the live lane, by its place in the definitions.
     pub fn standing(&self, alarm: usize) -> Option<Standing> {
         let entry = self.live.get(alarm)?;

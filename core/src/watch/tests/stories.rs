@@ -400,9 +400,9 @@ fn a_point_taken_out_leaves_the_list() {
             if change.alarm == "TF.a.gas2" && change.cause == Cause::Removed)
     });
     assert!(removed);
-    // Its entry stays, with nothing that holds it open.
+    // Its entry stays, and what nobody measures is unknown.
     let entry = story.watch.ledger().hazard(1).unwrap();
-    assert!(entry.state.is_open() && entry.normal_since.is_some());
+    assert!(entry.state.is_open() && entry.normal_since.is_none());
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! What follows from a change of an alarm for the ledger, and how the alarms of an entry stand when
+//! a person takes a step with it.
+//!
+//! Invariants: what is found in a store never says that an alarm of the live lane is normal; what
+//! cannot be seen, or is not measured any more, is unknown and never normal.
+
+use std::time::Duration;
+
+use super::{Effect, Watch};
+use crate::alarm::{
+    AlarmChange, AlarmDefinition, AlarmView, Cause, Condition, Setpoint, Subject, SystemCondition,
+};
+use crate::config::{HazardRules, Industry, RaiseRule, Source};
+use crate::hazard::{
+    Class, Hazard, HazardCommand, Judged, Occurred, Origin, Owed, Returned, Rule, Stand,
+};
+use crate::reading::{Lane, Timestamp};
+use crate::warning::is_level_two;
+
+impl Watch {
+    /// Hands a change of an alarm on to the ledger.
+    pub(super) fn enter(
+        &mut self,
+        now: Timestamp,
+        place: Option<usize>,
+        change: &AlarmChange,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut changes = Vec::new();
+        let recurs = self.config.hazard.recurs_within;
+        match change.cause {
+            Cause::Raised => {
+                let Some(judged) = place.and_then(|place| self.judged(place)) else {
+                    return;
+                };
+                let occurred = Occurred {
+                    occurrence: change.occurrence,
+                    at: change.raised_at,
+                };
+                self.ledger
+                    .raised(now, occurred, judged, recurs, &mut changes);
+            }
+            Cause::Returned | Cause::Removed => {
+                let lasted = change.sampled_at.ms_since(change.raised_at);
+                let is_active = place.is_some_and(|place| self.is_active(place));
+                let returned = Returned {
+                    alarm: &change.alarm,
+                    occurrence: change.occurrence,
+                    lasted: Duration::from_millis(u64::try_from(lasted).unwrap_or(0)),
+                    is_normal: !is_active,
+                };
+                self.ledger.returned(now, &returned, recurs, &mut changes);
+            }
+            Cause::Acknowledged { .. }
+            | Cause::Reset { .. }
+            | Cause::QualityChanged
+            | Cause::CarriedOn
+            | Cause::Replaced { .. } => {}
+        }
+        effects.extend(changes.into_iter().map(Effect::Hazard));
+    }
+
+    /// What time alone does to the ledger.
+    pub(super) fn tick_ledger(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut changes = Vec::new();
+        let engine = &self.engine;
+        let is_live = |occurrence| {
+            let view = engine.occurrence(occurrence)?;
+            Some(view.lane == Lane::Live)
+        };
+        let recurs = self.config.hazard.recurs_within;
+        self.ledger.tick(now, recurs, is_live, &mut changes);
+        effects.extend(changes.into_iter().map(Effect::Hazard));
+    }
+
+    /// A person's step with an entry.
+    pub(super) fn step(
+        &mut self,
+        now: Timestamp,
+        command: &HazardCommand,
+        effects: &mut Vec<Effect>,
+    ) {
+        let stand = self.ledger.hazard(command.hazard);
+        let stand = stand.map_or(Stand::UNKNOWN, |hazard| self.stand(hazard));
+        let mut changes = Vec::new();
+        let wait = self.config.hazard.normal_before_close;
+        let number = self.number;
+        let taken = self
+            .ledger
+            .command(now, number, command, &stand, wait, &mut changes);
+        match taken {
+            Ok(()) => effects.extend(changes.into_iter().map(Effect::Hazard)),
+            Err(refused) => effects.push(Effect::HazardRefused {
+                hazard: command.hazard,
+                refused,
+            }),
+        }
+    }
+
+    /// Since when the subject of an entry is normal, and was seen to be so without a break; none
+    /// while it is not, or cannot be known.
+    pub fn normal_since(&self, hazard: &Hazard) -> Option<Timestamp> {
+        hazard.seen_normal_since(&self.stand(hazard))
+    }
+
+    /// How the alarms of an entry stand now.
+    fn stand(&self, hazard: &Hazard) -> Stand {
+        let find = |alarm: &String| self.plan.find(alarm);
+        let gone = hazard.alarms.iter().find(|alarm| find(alarm).is_none());
+        let places: Vec<usize> = hazard.alarms.iter().filter_map(find).collect();
+        let latest = places.iter().filter_map(|place| {
+            let standing = self.engine.standing(*place)?;
+            Some(standing.occurrence)
+        });
+        let occurrences = hazard.occurrences.iter().copied().chain(latest);
+        let listed = occurrences.filter_map(|occurrence| self.engine.occurrence(occurrence));
+        let mut seen = places.iter().map(|place| self.seen_since(*place));
+        Stand {
+            owed: listed.filter_map(|view| owed(&view)).min(),
+            gone: gone.cloned(),
+            seen_since: seen.try_fold(Timestamp::MIN, |one, other| Some(one.max(other?))),
+        }
+    }
+
+    fn seen_since(&self, alarm: usize) -> Option<Timestamp> {
+        match self.config.alarms.get(alarm)?.subject {
+            Subject::Point(point) => self.engine.good_since(point),
+            _ => Some(Timestamp::MIN),
+        }
+    }
+
+    fn is_active(&self, alarm: usize) -> bool {
+        let standing = self.engine.standing(alarm);
+        standing.is_some_and(|standing| standing.active_since.is_some())
+    }
+
+    /// The rule of the ledger that an alarm falls under; none for those that are no hazard.
+    fn judged(&self, place: usize) -> Option<Judged> {
+        let alarm = self.config.alarms.get(place)?;
+        let source = self.plan.source_of(place);
+        let source = source.and_then(|place| self.config.sources.get(place));
+        let rules = &self.config.hazard;
+        let (rule, figures) = match alarm.condition {
+            Condition::Limit(limit) if is_level_two(limit.setpoint) => {
+                (Rule::LevelTwo, &rules.level2)
+            }
+            Condition::Limit(_) => (Rule::LevelOne, &rules.level1),
+            Condition::System(SystemCondition::LossOfView) => {
+                (Rule::LossOfView, self.sight_rule(alarm, rules))
+            }
+            Condition::System(_) => return None,
+        };
+        let (subject, title) = self.subject(alarm);
+        Some(Judged {
+            origin: Origin {
+                alarm: alarm.name.clone(),
+                subject,
+                title,
+                source: source.map(|source| source.id.clone()),
+                found_by: "system".into(),
+            },
+            rule,
+            figures: figures.clone(),
+            class: class(alarm.condition, source),
+        })
+    }
+
+    fn sight_rule<'a>(&self, alarm: &AlarmDefinition, rules: &'a HazardRules) -> &'a RaiseRule {
+        let of_gas = |kind: &String| rules.gas_kinds.contains(kind);
+        let gas = match alarm.subject {
+            Subject::Point(point) => of_gas(&self.config.points[point.index()].kind),
+            _ => false,
+        };
+        if gas {
+            &rules.gas_loss_of_view
+        } else {
+            &rules.loss_of_view
+        }
+    }
+}
+
+/// What is owed for an alarm in the list.
+fn owed(view: &AlarmView<'_>) -> Option<(Owed, String)> {
+    let what = if view.axes.active {
+        Owed::ReturnToNormal
+    } else if !view.axes.acknowledged {
+        Owed::Acknowledgement
+    } else if view.axes.latched {
+        Owed::Reset
+    } else {
+        return None;
+    };
+    Some((what, view.name.to_owned()))
+}
+
+/// Class of an entry that a rule raises; for a major one a candidate, which a person judges.
+///
+/// Level 2 at a chemical source of level 1 or 2, or a mine's cut, is major (Davy's own rule, until
+/// the official one can be had).
+fn class(condition: Condition, source: Option<&Source>) -> Class {
+    let Condition::Limit(limit) = condition else {
+        return Class::General;
+    };
+    let major = source.is_some_and(|source| match source.industry {
+        Industry::Chemical => {
+            is_level_two(limit.setpoint) && source.level.is_some_and(|level| level <= 2)
+        }
+        Industry::CoalMine => limit.setpoint == Setpoint::MineCut,
+    });
+    if major { Class::Major } else { Class::General }
+}

@@ -1,0 +1,303 @@
+//! What alarms, sight and stores do to the entries of the ledger.
+
+use super::*;
+use crate::alarm::Command;
+use crate::hazard::{Class, EvidencePart, FiveItems, Hazard, HazardStep};
+
+const GAS: (&str, &str) = ("gw", "gas");
+
+/// The least that a point must be normal, so that a story need not read for a day.
+const WAIT: f64 = 300.0;
+
+/// Entries of one story, with messages numbered as they come.
+struct Book {
+    story: Story,
+    sequence: u64,
+}
+
+impl Book {
+    /// All gateways born, and TF.a in order.
+    fn new() -> Self {
+        let mut book = Self {
+            story: Story::new(),
+            sequence: 0,
+        };
+        book.story.give(config_input(quick(POINTS)));
+        book.story.all_born();
+        book.live("TF.a", 0.2, 1.0);
+        book
+    }
+
+    /// One live reading at a second of the story.
+    fn live(&mut self, tag: &str, value: f64, at: f64) -> Vec<Effect> {
+        let mut effects = self.story.until(at);
+        self.sequence += 1;
+        effects.extend(self.story.data(GAS, (1, self.sequence), &[(tag, value)]));
+        effects
+    }
+
+    /// A live reading every 10 s.
+    fn steady(&mut self, tag: &str, value: f64, (from, to): (f64, f64)) -> Vec<Effect> {
+        let mut at = from;
+        let mut effects = Vec::new();
+        while at <= to {
+            effects.extend(self.live(tag, value, at));
+            at += 10.0;
+        }
+        effects
+    }
+
+    /// Out of the store: a reading every 10 s.
+    fn stored(&mut self, tag: &str, value: f64, (from, to): (f64, f64)) -> Vec<Effect> {
+        let mut at = from;
+        let mut effects = Vec::new();
+        while at <= to {
+            self.sequence += 1;
+            let number = (1, self.sequence);
+            effects.extend(self.story.sampled(GAS, number, &[(tag, value, at)], true));
+            at += 10.0;
+        }
+        effects
+    }
+
+    /// Takes a step; the guard that forbids it, if one does.
+    fn step(&mut self, by: &str, comment: &str, step: HazardStep) -> Option<String> {
+        let effects = self.story.give(Input::Hazard(HazardCommand {
+            hazard: 1,
+            by: by.into(),
+            comment: comment.into(),
+            step,
+        }));
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::HazardRefused { refused, .. } => Some(refused.guard),
+            _ => None,
+        })
+    }
+
+    fn pass(&mut self, comment: &str) -> String {
+        self.step("li", comment, HazardStep::PassRecheck)
+            .unwrap_or_default()
+    }
+
+    /// Entry 1 up to the re-check.
+    fn put_right(&mut self) {
+        let part = EvidencePart::Before;
+        let content = Box::default();
+        let five_items = FiveItems {
+            responsibility: "a".into(),
+            measures: "b".into(),
+            funds: "c".into(),
+            time_limit: "d".into(),
+            contingency_plan: "e".into(),
+        };
+        let deadline = self.story.clock() + std::time::Duration::from_hours(1);
+        let class = Class::General;
+        for (by, step) in [
+            ("system", HazardStep::FileEvidence { part, content }),
+            ("chen", HazardStep::Verify { class }),
+            (
+                "chen",
+                HazardStep::Notice {
+                    five_items,
+                    deadline,
+                },
+            ),
+            ("wang", HazardStep::Submit),
+        ] {
+            assert_eq!(self.step(by, "done", step), None);
+        }
+    }
+
+    fn answer(&mut self, alarm: &str, reset: bool) {
+        let alarms = self.story.watch.engine().alarms();
+        let occurrences: Vec<u64> = alarms
+            .filter(|view| view.name == alarm)
+            .map(|view| view.occurrence)
+            .collect();
+        for occurrence in occurrences {
+            let (by, comment) = ("chen".to_owned(), None);
+            let command = if reset {
+                Command::Reset {
+                    occurrence,
+                    by,
+                    comment,
+                }
+            } else {
+                Command::Acknowledge {
+                    occurrence,
+                    by,
+                    comment,
+                }
+            };
+            self.story.give(Input::Alarm(command));
+        }
+    }
+
+    /// The entry that a limit of TF.a raised.
+    fn entry(&self) -> Option<&Hazard> {
+        let mut hazards = self.story.watch.ledger().hazards();
+        hazards.find(|hazard| hazard.origin.alarm.starts_with("TF.a.gas"))
+    }
+
+    /// Since which second of the story its point is normal and was seen to be.
+    fn normal_since(&self) -> Option<f64> {
+        let since = self.story.watch.normal_since(self.entry()?)?;
+        Some((since.0 - START) as f64 / 1000.0)
+    }
+}
+
+/// What happened to the entries that a limit of TF.a raised: a point that is silent enters as well.
+fn of_limits(effects: &[Effect]) -> Vec<&str> {
+    let changes = effects.iter().filter_map(|effect| match effect {
+        Effect::Hazard(change) if change.hazard.origin.alarm.starts_with("TF.a.gas") => {
+            Some(change.event.as_str())
+        }
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// The site, with a short time that points must be normal.
+fn quick(points: &str) -> Vec<SourceFile> {
+    let mut files = files(SITE, points);
+    for file in &mut files {
+        let (day, minutes) = (
+            "normal_before_close = \"24h\"",
+            "normal_before_close = \"5min\"",
+        );
+        file.text = file.text.replace(day, minutes);
+    }
+    files
+}
+
+#[test]
+fn what_a_store_says_does_not_make_a_live_alarm_normal() {
+    let mut book = Book::new();
+    book.live("TF.a", 0.2, 600.0);
+    let effects = book.live("TF.a", 2.5, 601.0);
+    assert_eq!(of_limits(&effects), ["found"]);
+    // An excursion of the outage, which began and ended long before.
+    let effects = book.stored("TF.a", 2.5, (100.0, 120.0));
+    assert_eq!(of_limits(&effects), ["occurred_again"]);
+    let effects = book.stored("TF.a", 0.2, (130.0, 300.0));
+    assert_eq!(returned(&effects), ["TF.a.gas1", "TF.a.gas2"]);
+    assert_eq!(book.story.alarm_state("TF.a.gas2"), State::Unacked);
+    let entry = book.entry().unwrap();
+    assert!(entry.active_alarms.contains("TF.a.gas2"));
+    assert_eq!(book.normal_since(), None);
+    // It is normal when the live lane says so.
+    book.steady("TF.a", 0.2, (610.0, 700.0));
+    assert!(book.normal_since().is_some_and(|since| since > 610.0));
+}
+
+#[test]
+fn what_a_store_says_does_not_stop_a_live_alarm_from_lasting() {
+    let mut book = Book::new();
+    book.live("TF.a", 0.2, 600.0);
+    let effects = book.steady("TF.a", 1.2, (601.0, 621.0));
+    assert_eq!(raised(&effects), ["TF.a.gas1"]);
+    book.stored("TF.a", 1.2, (100.0, 120.0));
+    let effects = book.stored("TF.a", 0.2, (130.0, 300.0));
+    assert_eq!(returned(&effects), ["TF.a.gas1"]);
+    let effects = book.steady("TF.a", 1.2, (631.0, 2_500.0));
+    assert_eq!(of_limits(&effects), ["found"], "30 min at level 1");
+}
+
+#[test]
+fn level_one_in_a_store_enters_by_its_own_time() {
+    let mut book = Book::new();
+    book.live("TF.a", 0.2, 4_000.0);
+    // Ten minutes at level 1, long ago: too short, however long its store takes to come.
+    book.stored("TF.a", 0.2, (10.0, 10.0));
+    book.stored("TF.a", 1.2, (20.0, 620.0));
+    let effects = book.story.until(7_000.0);
+    assert!(of_limits(&effects).is_empty());
+    let effects = book.stored("TF.a", 0.2, (630.0, 700.0));
+    assert_eq!(returned(&effects), ["TF.a.gas1"]);
+    assert_eq!(of_limits(&effects), [""; 0]);
+    // 40 minutes: known when it is over.
+    let effects = book.stored("TF.a", 1.2, (710.0, 3_110.0));
+    assert_eq!(of_limits(&effects), [""; 0]);
+    let effects = book.stored("TF.a", 0.2, (3_120.0, 3_200.0));
+    assert_eq!(returned(&effects), ["TF.a.gas1"]);
+    assert_eq!(of_limits(&effects), ["found"]);
+    // Its point has been silent since.
+    assert_eq!(book.normal_since(), None);
+    book.live("TF.a", 0.2, 7_010.0);
+    assert_eq!(book.normal_since(), Some(7_010.0));
+}
+
+#[test]
+fn level_one_three_times_in_a_store_is_too_often() {
+    let mut book = Book::new();
+    book.live("TF.a", 0.2, 4_000.0);
+    let mut events = Vec::new();
+    for start in [100.0, 300.0, 500.0] {
+        book.stored("TF.a", 1.2, (start, start + 20.0));
+        events.push(book.entry().is_some());
+        book.stored("TF.a", 0.2, (start + 30.0, start + 90.0));
+    }
+    assert_eq!(events, [false, false, true]);
+}
+
+#[test]
+fn a_point_that_cannot_be_seen_is_not_normal() {
+    let mut book = Book::new();
+    book.live("TF.a", 2.5, 10.0);
+    book.put_right();
+    assert!(book.pass("").contains("has not returned to normal"));
+    book.steady("TF.a", 0.2, (20.0, 150.0));
+    assert!(book.normal_since().is_some());
+    book.answer("TF.a.gas1", false);
+    assert!(book.pass("").contains("not acknowledged"));
+    book.answer("TF.a.gas2", false);
+    assert!(book.pass("").contains("latched"));
+    book.answer("TF.a.gas2", true);
+    assert!(book.pass("").contains("only since"));
+    // Nothing of the alarm is left in the list; its point falls silent.
+    book.story.until(WAIT);
+    assert_eq!(book.normal_since(), None);
+    assert!(book.pass("").contains("cannot be seen"));
+    book.story.until(1_000.0);
+    assert!(book.pass("").contains("cannot be seen"));
+    // The time begins anew with the first good reading.
+    book.steady("TF.a", 0.2, (1_001.0, 1_291.0));
+    assert_eq!(book.normal_since(), Some(1_001.0));
+    assert!(book.pass("").contains("only since"));
+    book.live("TF.a", 0.2, 1_301.0);
+    assert_eq!(book.pass(""), "");
+}
+
+#[test]
+fn a_point_that_was_taken_out_is_closed_with_a_reason_only() {
+    let mut book = Book::new();
+    book.live("TF.a", 2.5, 10.0);
+    book.put_right();
+    book.steady("TF.a", 0.2, (20.0, 150.0));
+    let lines = POINTS.lines().filter(|line| !line.starts_with("TF.a,"));
+    let without: Vec<&str> = lines.collect();
+    book.story.give(config_input(quick(&without.join("\n"))));
+    assert_eq!(book.normal_since(), None);
+    book.story.until(151.0 + WAIT);
+    assert!(book.pass("").contains("no longer configured"));
+    // Measured again, it must be normal as long as any other.
+    book.story.give(config_input(quick(POINTS)));
+    assert!(book.pass("").contains("cannot be seen"));
+    book.live("TF.a", 0.2, 460.0);
+    assert_eq!(book.normal_since(), Some(460.0));
+    book.story.give(config_input(quick(&without.join("\n"))));
+    assert_eq!(book.pass("the tank was taken down"), "");
+}
+
+#[test]
+fn what_is_active_cannot_be_called_false() {
+    let mut book = Book::new();
+    book.live("TF.a", 2.5, 10.0);
+    let reject = || HazardStep::Reject {
+        second: "wang".into(),
+    };
+    let refused = book.step("chen", "calibration", reject());
+    assert!(refused.is_some_and(|guard| guard.contains("has not returned")));
+    book.steady("TF.a", 0.2, (20.0, 150.0));
+    assert_eq!(book.step("chen", "calibration", reject()), None);
+}
