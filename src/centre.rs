@@ -31,7 +31,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::entry;
-use crate::journal::{Journal, JournalError, Opened};
+use crate::journal::{Journal, JournalError, Opened, Pruned};
 use crate::quarantine::Quarantine;
 
 mod shown;
@@ -78,6 +78,15 @@ pub enum Request {
     },
     /// A question about what is committed.
     Ask(Question),
+    /// Take old messages out of the journal: one bounded step.
+    Prune {
+        /// Those judged before this.
+        before: Timestamp,
+        /// Up to this entry.
+        not_after: u64,
+        /// What was done; none when the journal could not.
+        answer: oneshot::Sender<Option<Pruned>>,
+    },
     /// Finish what waits and end.
     Stop,
 }
@@ -150,6 +159,8 @@ pub struct Health {
     pub duplicates: AtomicU64,
     /// Groups committed.
     pub groups: AtomicU64,
+    /// Messages whose bytes were taken out of the journal since the start.
+    pub pruned_inputs: AtomicU64,
     /// Answers to gateways that found their queue full; the next one says the same and more.
     pub outbound_dropped: AtomicU64,
 }
@@ -278,6 +289,19 @@ impl Centre {
         given.await.map_err(|_| Ended)
     }
 
+    /// Takes the bytes of old messages out of the journal, as [`Journal::prune_inputs`]: one
+    /// bounded step, after a commit. `None` when the journal could not; it is in the log.
+    pub async fn prune(&self, before: Timestamp, not_after: u64) -> Result<Option<Pruned>, Ended> {
+        let (answer, given) = oneshot::channel();
+        let request = Request::Prune {
+            before,
+            not_after,
+            answer,
+        };
+        self.requests.send(request).await.map_err(|_| Ended)?;
+        given.await.map_err(|_| Ended)
+    }
+
     /// Follows what is committed from now on.
     pub fn follow(&self) -> broadcast::Receiver<Arc<Told>> {
         self.live.subscribe()
@@ -337,7 +361,11 @@ fn resume(journal: &Journal, opened: Opened) -> Result<Watch, CentreError> {
                 cause,
             };
             let bytes = stored.input.as_deref().ok_or_else(|| {
-                failed("its bytes were pruned, and no snapshot follows it".into())
+                failed(
+                    "its bytes were pruned, and no snapshot after it can be read by this version; \
+                     start the one that wrote it, or restore a backup"
+                        .into(),
+                )
             })?;
             let input =
                 entry::decode(stored.kind, bytes).map_err(|error| failed(error.to_string()))?;

@@ -20,6 +20,11 @@
 //! org = "plant"
 //! bucket = "davy"
 //! token_file = "influxdb.token"
+//!
+//! [retention]                         # may be left out, as a whole or in part
+//! journal_days = 30
+//! series_days = 731
+//! waits_days = 30
 //! ```
 //!
 //! Passwords and tokens stand in files of their own: the site's files are journaled for good,
@@ -28,12 +33,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use davy_core::config::{Config, Fault, check};
 use davy_gateway::config::read_site_files;
 use serde::Deserialize;
 
 use crate::broker::Accounts;
+use crate::retention::{DAYS_MAX, DAYS_MIN, Retention};
 use crate::serve::{Mqtt, Options};
 use crate::sinks::InfluxConfig;
 
@@ -46,6 +53,8 @@ struct RawFile {
     http: RawHttp,
     mqtt: RawMqtt,
     influxdb: Option<RawInflux>,
+    #[serde(default)]
+    retention: RawRetention,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +80,15 @@ struct RawInflux {
     org: String,
     bucket: String,
     token_file: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names of the file")]
+struct RawRetention {
+    journal_days: Option<u64>,
+    series_days: Option<u64>,
+    waits_days: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +124,7 @@ pub fn read(path: &Path) -> Result<Options, Vec<Fault>> {
     let influxdb = raw
         .influxdb
         .and_then(|raw| influxdb(path, folder, raw, &mut faults));
+    let retention = retention(path, &raw.retention, &mut faults);
     match mqtt {
         Some(mqtt) if faults.is_empty() => Ok(Options {
             data: folder.join(raw.data),
@@ -114,6 +133,7 @@ pub fn read(path: &Path) -> Result<Options, Vec<Fault>> {
             host_id: raw.host_id,
             http: raw.http.listen,
             influxdb,
+            retention,
         }),
         _ => {
             faults.sort();
@@ -149,6 +169,24 @@ fn influxdb(
         return None;
     }
     Some(config)
+}
+
+/// How long readings are kept: the defaults with what the file says of them.
+fn retention(path: &Path, raw: &RawRetention, faults: &mut Vec<Fault>) -> Retention {
+    let mut days = |key: &str, found: Option<u64>, least: u64, default: Duration| {
+        let Some(days) = found else { return default };
+        if !(least..=DAYS_MAX).contains(&days) {
+            let what = format!("`{key}` of {days} days");
+            faults.push(whole(path, &what, &format!("{least} to {DAYS_MAX}")));
+        }
+        Duration::from_hours(days.min(DAYS_MAX) * 24)
+    };
+    let default = Retention::default();
+    Retention {
+        journal: days("journal_days", raw.journal_days, DAYS_MIN, default.journal),
+        series: days("series_days", raw.series_days, DAYS_MIN, default.series),
+        waits: days("waits_days", raw.waits_days, 0, default.waits),
+    }
 }
 
 /// The broker: exactly one of the embedded and an outside one.
@@ -277,6 +315,18 @@ mod tests {
             "listen = \"127.0.0.1:1883\"\nport = 1",
         );
         assert!(both[0].contains("a mixture"), "{both:?}");
+    }
+
+    #[test]
+    fn readings_are_kept_as_long_as_the_file_says() {
+        let house = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let options = read(&house.join("config/examples/davy.toml")).expect("no fault");
+        assert_eq!(options.retention, Retention::default());
+        let short = "accounts.toml\"\n[retention]\njournal_days = 3\nwaits_days = 0";
+        let faults = changed("davy.toml", "accounts.toml\"", short);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains("`journal_days` of 3 days"), "{faults:?}");
+        assert!(faults[0].contains("4 to 36500"), "{faults:?}");
     }
 
     #[test]

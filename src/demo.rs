@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Accounts;
+use crate::retention::Retention;
 use crate::secret::{self, NoRandomness};
 use crate::serve::{self, Mqtt, ServeError, Serving};
 
@@ -145,6 +146,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Demo, DemoEr
             host_id: HOST_ID.into(),
             http: options.http,
             influxdb: None,
+            retention: Retention::default(),
         },
         &said,
     )

@@ -28,7 +28,7 @@ pub fn encode(input: &Input) -> (Kind, Vec<u8>) {
     let kind = match input {
         Input::Started { .. } => Kind::Started,
         Input::Config { .. } => Kind::Config,
-        Input::Alarm(_) | Input::Hazard(_) => Kind::Command,
+        Input::Alarm(_) | Input::Hazard(_) | Input::Centre { .. } => Kind::Command,
         Input::Tick => Kind::Tick,
         Input::Quarantined { .. } => Kind::Quarantined,
         Input::Message { topic, payload } => {

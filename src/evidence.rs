@@ -1,24 +1,36 @@
 //! Freezes the evidence of an entry of the ledger: the trend ten minutes before and after the
 //! moment it was found, with the limits in force.
 //!
-//! Its place: it looks at what is committed, reads the series once that has caught up, and files
-//! what it read as a command. So the evidence is an input of the journal: in the chain, kept when
-//! the readings themselves are pruned, and filed once however often the centre is killed.
+//! Its place: it looks at what is committed, reads the series once that has come far enough, and
+//! files what it read as a command. So the evidence is an input of the journal: in the chain, kept
+//! when the readings themselves are pruned, and filed once however often the centre is killed.
+//!
+//! Invariants
+//! - A half waits for the journal's number at which it was first seen to be due, never for the
+//!   newest one: under load that runs ahead of every sink all the time.
+//! - What was found in readings that came late is shown around the time at which they were taken,
+//!   not around the moment at which they came.
+//! - A trend that cannot be read is not filed as an empty one: it is tried [`READ_TRIES`] times,
+//!   and then filed with the reason.
 //!
 //! Limits: [`POINTS_MAX`] points and [`READINGS_MAX`] readings of each a half, [`FILED_MAX`]
-//! entries a pass.
+//! halves a pass.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use davy_core::alarm::{AlarmDefinition, Condition, Limit, Subject};
+use davy_core::alarm::{AlarmChange, AlarmDefinition, Condition, Limit, Subject};
 use davy_core::hazard::{EvidencePart, Hazard, HazardCommand, HazardStep};
-use davy_core::reading::{PointId, Timestamp};
+use davy_core::reading::{Lane, PointId, Timestamp};
 use davy_core::watch::{Input, Watch};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::centre::{Centre, Ended};
+use crate::journal::Reader;
 use crate::sinks::Sinks;
+use crate::sinks::series::SeriesReader;
 
 /// How far the evidence reaches to either side.
 const REACH: Duration = Duration::from_mins(10);
@@ -29,105 +41,217 @@ const POINTS_MAX: usize = 8;
 /// Readings of one point in one half: ten a second.
 const READINGS_MAX: usize = 6_000;
 
-/// Entries of one pass.
+/// Halves of one pass.
 const FILED_MAX: usize = 50;
 
 /// How often it looks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Times that a half is read before it is filed without what cannot be read: with pauses of 1 s,
+/// doubled up to [`RETRY_LONGEST`], some four minutes.
+const READ_TRIES: u32 = 10;
+
+/// Longest pause between two of them.
+const RETRY_LONGEST: Duration = Duration::from_mins(1);
+
+/// One half of one entry.
+type Key = (u64, EvidencePart);
+
+/// What one half waits for.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    /// The series must have come so far: the journal's number when the half was first due.
+    number: u64,
+    /// Reads that failed.
+    failures: u32,
+    /// Not read before this.
+    not_before: Timestamp,
+}
+
 /// One half that is to be frozen.
-struct Due {
+struct Half {
     hazard: u64,
     part: EvidencePart,
-    from: Timestamp,
-    to: Timestamp,
+    found_at: Timestamp,
+    /// The occurrence that it was found by.
+    occurrence: Option<u64>,
     tags: Vec<String>,
     limits: Value,
     rule: Value,
-    /// The series must have come so far.
-    number: u64,
 }
 
-/// Runs until cancelled or the centre ends.
-pub async fn run(centre: Centre, sinks: Sinks, cancel: CancellationToken) {
+/// What was read of one half.
+struct Frozen {
+    /// The moment that the evidence is around.
+    moment: Timestamp,
+    trend: Vec<Value>,
+    /// The first thing that could not be read.
+    unread: Option<String>,
+}
+
+/// Runs until cancelled or the centre ends. `folder` is the data folder.
+pub async fn run(centre: Centre, sinks: Sinks, folder: PathBuf, cancel: CancellationToken) {
     let mut pause = tokio::time::interval(PAUSE);
+    let mut freezer = Freezer::new(centre.clone(), sinks, folder);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
             _ = pause.tick() => {}
         }
-        if pass(&centre, &sinks).await.is_err() {
+        if freezer.pass(centre.now()).await.is_err() {
             return;
         }
     }
 }
 
-async fn pass(centre: &Centre, sinks: &Sinks) -> Result<(), Ended> {
-    let now = centre.now();
-    let due = centre.ask(move |watch| due(watch, now)).await?;
-    for half in due {
-        if sinks.series_cursor() < half.number {
-            // The readings are not all in the series yet: the next pass finds them.
+/// What files evidence, and what it waits for. After a restart it waits from then on.
+struct Freezer {
+    centre: Centre,
+    sinks: Sinks,
+    folder: PathBuf,
+    waiting: BTreeMap<Key, Wait>,
+}
+
+impl Freezer {
+    fn new(centre: Centre, sinks: Sinks, folder: PathBuf) -> Self {
+        Self {
+            centre,
+            sinks,
+            folder,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Files what is due at `now` and whose readings are in the series, oldest entries first.
+    async fn pass(&mut self, now: Timestamp) -> Result<(), Ended> {
+        let asked = self
+            .centre
+            .ask(move |watch| (lacking(watch, now), watch.number()));
+        let (lacking, number) = asked.await?;
+        self.waiting.retain(|key, _| lacking.contains(key));
+        for key in lacking {
+            self.waiting.entry(key).or_insert(Wait {
+                number,
+                failures: 0,
+                not_before: now,
+            });
+        }
+        let cursor = self.sinks.series_cursor();
+        let is_ready = |wait: &Wait| wait.number <= cursor && wait.not_before <= now;
+        let ready: Vec<Key> = (self.waiting.iter())
+            .filter(|(_, wait)| is_ready(wait))
+            .map(|(key, _)| *key)
+            .take(FILED_MAX)
+            .collect();
+        if ready.is_empty() {
             return Ok(());
         }
-        let trend = trend(sinks, &half).await;
+        let halves = self.centre.ask(move |watch| halves(watch, &ready)).await?;
+        for half in halves {
+            self.freeze(half, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads one half and files it, or has it wait for another try.
+    async fn freeze(&mut self, half: Half, now: Timestamp) -> Result<(), Ended> {
+        let (hazard, part) = (half.hazard, half.part);
+        let (series, folder) = (self.sinks.series(), self.folder.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let frozen = freeze(&series, &folder, &half);
+            (half, frozen)
+        });
+        let Ok((half, frozen)) = read.await else {
+            // Only a panic in there: the pass goes on, this half is tried again.
+            self.failed((hazard, part), now);
+            return Ok(());
+        };
+        if let Some(why) = &frozen.unread {
+            let failures = self.failed((hazard, part), now);
+            tracing::warn!(hazard, failures, why, "evidence cannot be read");
+            if failures < READ_TRIES {
+                return Ok(());
+            }
+        }
+        let (from, to) = part_of(part, frozen.moment);
         let content = json!({
-            "from_ms": half.from.0,
-            "to_ms": half.to.0,
+            "moment_ms": frozen.moment.0,
+            "from_ms": from.0,
+            "to_ms": to.0,
             "rule": half.rule,
             "limits": half.limits,
-            "trend": trend,
+            "trend": frozen.trend,
         });
         let step = HazardStep::FileEvidence {
-            part: half.part,
+            part,
             content: Box::new(content),
         };
         let command = HazardCommand {
-            hazard: half.hazard,
+            hazard,
             by: "system".into(),
-            comment: String::new(),
+            comment: frozen.unread.unwrap_or_default(),
             step,
         };
-        centre.command(Input::Hazard(command)).await?;
+        self.centre.command(Input::Hazard(command)).await?;
+        Ok(())
     }
-    Ok(())
+
+    /// Notes a read that failed, and when the next one is; how many there were.
+    fn failed(&mut self, key: Key, now: Timestamp) -> u32 {
+        let Some(wait) = self.waiting.get_mut(&key) else {
+            return READ_TRIES;
+        };
+        let doubled = PAUSE.saturating_mul(1 << wait.failures.min(10));
+        wait.not_before = now + doubled.min(RETRY_LONGEST);
+        wait.failures += 1;
+        wait.failures
+    }
 }
 
-/// What is to be frozen now, oldest entries first.
-fn due(watch: &Watch, now: Timestamp) -> Vec<Due> {
-    let mut due = Vec::new();
-    for hazard in watch.ledger().hazards() {
-        if due.len() >= FILED_MAX {
-            break;
-        }
-        let lacks = |part| !hazard.evidence.contains_key(&part);
-        let found = hazard.found_at;
-        let before = Timestamp(found.0 - REACH.as_millis() as i64);
-        if lacks(EvidencePart::Before) {
-            due.push(half(watch, hazard, EvidencePart::Before, before, found));
-        } else if lacks(EvidencePart::After) && now >= found + REACH {
-            let after = found + REACH;
-            due.push(half(watch, hazard, EvidencePart::After, found, after));
-        }
-    }
-    due
+/// The halves that are due at `now` and not filed.
+fn lacking(watch: &Watch, now: Timestamp) -> BTreeSet<Key> {
+    let hazards = watch.ledger().hazards();
+    let halves = hazards.flat_map(|hazard| {
+        let after = now >= hazard.found_at + REACH;
+        let parts = [(EvidencePart::Before, true), (EvidencePart::After, after)];
+        parts
+            .into_iter()
+            .filter(|(part, is_due)| *is_due && !hazard.evidence.contains_key(part))
+            .map(|(part, _)| (hazard.id, part))
+    });
+    halves.collect()
 }
 
-fn half(watch: &Watch, hazard: &Hazard, part: EvidencePart, from: Timestamp, to: Timestamp) -> Due {
+/// From when to when a half reaches.
+fn part_of(part: EvidencePart, moment: Timestamp) -> (Timestamp, Timestamp) {
+    match part {
+        EvidencePart::Before => (Timestamp(moment.0 - REACH.as_millis() as i64), moment),
+        EvidencePart::After => (moment, moment + REACH),
+    }
+}
+
+fn halves(watch: &Watch, keys: &[Key]) -> Vec<Half> {
+    let found = keys.iter().filter_map(|(id, part)| {
+        let hazard = watch.ledger().hazard(*id)?;
+        Some(half(watch, hazard, *part))
+    });
+    found.collect()
+}
+
+fn half(watch: &Watch, hazard: &Hazard, part: EvidencePart) -> Half {
     let points = points_of(watch, hazard);
     let config = watch.config();
     let tags = points
         .iter()
         .map(|point| config.points[point.index()].tag.clone());
-    Due {
+    Half {
         hazard: hazard.id,
         part,
-        from,
-        to,
+        found_at: hazard.found_at,
+        occurrence: hazard.occurrences.first().copied(),
         tags: tags.collect(),
         limits: limits_of(watch, &points),
         rule: serde_json::to_value(hazard.rule).unwrap_or_default(),
-        number: watch.number(),
     }
 }
 
@@ -199,55 +323,55 @@ fn limits_at(
     })
 }
 
-async fn trend(sinks: &Sinks, half: &Due) -> Vec<Value> {
+/// Reads one half: the moment out of the journal, the trend out of the series.
+fn freeze(series: &SeriesReader, folder: &Path, half: &Half) -> Frozen {
+    let (moment, mut unread) = match moment(folder, half) {
+        Ok(moment) => (moment, None),
+        Err(why) => (half.found_at, Some(why)),
+    };
+    let (from, to) = part_of(half.part, moment);
     let mut trend = Vec::new();
     for tag in &half.tags {
-        let series = sinks.series();
-        let (asked, from, to) = (tag.clone(), half.from, half.to);
-        let read =
-            tokio::task::spawn_blocking(move || series.range(&asked, from, to, READINGS_MAX));
-        let readings: Vec<Value> = match read.await {
-            Ok(Ok(found)) => (found.items.iter())
-                .map(|sample| {
+        trend.push(match series.range(tag, from, to, READINGS_MAX) {
+            Ok(found) => {
+                let readings = found.items.iter().map(|sample| {
                     let value = sample.value.is_finite().then_some(sample.value);
                     json!([sample.at.0, value, sample.quality])
-                })
-                .collect(),
-            Ok(Err(error)) => {
-                tracing::error!(%error, tag, "evidence lacks a trend that cannot be read");
-                Vec::new()
+                });
+                let readings: Vec<Value> = readings.collect();
+                let damaged = found.damaged.iter().map(ToString::to_string);
+                let damaged: Vec<String> = damaged.collect();
+                json!({ "tag": tag, "readings": readings, "damaged": damaged })
             }
             Err(error) => {
-                tracing::error!(%error, tag, "evidence lacks a trend that cannot be read");
-                Vec::new()
+                let why = format!("could not be read: {error}");
+                let course = json!({ "tag": tag, "readings": [], "unread": why });
+                unread.get_or_insert(why);
+                course
             }
-        };
-        trend.push(json!({ "tag": tag, "readings": readings }));
+        });
     }
-    trend
+    Frozen {
+        moment,
+        trend,
+        unread,
+    }
+}
+
+/// When it was: of what came late, when the occurrence was raised, by the gateway's clock.
+fn moment(folder: &Path, half: &Half) -> Result<Timestamp, String> {
+    let Some(occurrence) = half.occurrence else {
+        return Ok(half.found_at);
+    };
+    let stored = Reader::open(folder).and_then(|reader| reader.alarm(occurrence));
+    let stored = stored.map_err(|error| format!("could not be read: {error}"))?;
+    let change = stored.map(|stored| serde_json::from_str::<AlarmChange>(&stored.json));
+    match change.transpose() {
+        Ok(Some(change)) if change.lane == Lane::Historical => Ok(change.raised_at),
+        Ok(_) => Ok(half.found_at),
+        Err(error) => Err(format!("could not be read: {error}")),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use davy_core::config::Config;
-
-    use super::*;
-
-    #[test]
-    fn the_limits_of_every_point_of_the_demo_are_found() {
-        let files = crate::demo::files(2).unwrap_or_default();
-        let config = davy_core::config::check(&files).unwrap_or_else(|_| Config::empty());
-        assert!(!config.points.is_empty());
-        for own in (0..config.points.len() as u32).map(PointId) {
-            let of_point = |alarm: &&AlarmDefinition| {
-                alarm.subject == Subject::Point(own)
-                    && matches!(alarm.condition, Condition::Limit(_))
-            };
-            let looked_for: Vec<_> = config.alarms.iter().filter(of_point).collect();
-            let found: Vec<_> = limits_at(&config.alarms, own)
-                .map(|(alarm, _)| alarm)
-                .collect();
-            assert_eq!(found, looked_for, "{own:?}");
-        }
-    }
-}
+mod tests;

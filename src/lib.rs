@@ -33,6 +33,9 @@ pub mod sinks;
 /// Freezes the evidence of an entry of the ledger.
 pub mod evidence;
 
+/// How long readings are kept.
+pub mod retention;
+
 /// HTTP: what is asked of the centre, and what it is told.
 pub mod api;
 

@@ -276,9 +276,16 @@ fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()>
             bar.set_position(done);
         })?;
         bar.finish_and_clear();
+        let from = replayed.from;
+        if from > 1 {
+            say(&format!(
+                "readings before entry {from} were pruned: the replay begins at the snapshot \
+                 before it, which no chain proves"
+            ));
+        }
         say(&format!(
-            "the replay gives the same: {} entries, {} with effects",
-            replayed.entries, replayed.with_effects
+            "the replay gives the same: entries {from} to {}, {} with effects",
+            replayed.through, replayed.with_effects
         ));
     }
     Ok(())

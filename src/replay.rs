@@ -1,5 +1,8 @@
 //! Proof that what followed follows: every input of the journal is judged again, and what comes of
 //! it is held against what the journal says.
+//!
+//! Where readings were pruned it begins at the oldest snapshot, as a restart does. A snapshot is not
+//! in the chain: what follows it is proven from there on, and [`Replayed::from`] says from where.
 
 use std::path::Path;
 
@@ -15,8 +18,10 @@ const READ: (usize, usize) = (8 << 20, 2_000);
 /// What was replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// Entries that were judged again.
-    pub entries: u64,
+    /// The first entry that was judged again: 1, or the one after a snapshot.
+    pub from: u64,
+    /// The last one.
+    pub through: u64,
     /// Of them, those from which something followed.
     pub with_effects: u64,
 }
@@ -35,11 +40,16 @@ pub enum ReplayError {
         /// Why.
         cause: EntryError,
     },
-    /// The bytes of a message are gone, so that what follows cannot be derived.
-    #[error("entry {number}: its bytes were pruned; a replay begins at the first entry")]
+    /// The bytes of messages are gone, and nothing else to begin from is there.
+    #[error(
+        "messages up to entry {through} were pruned, and no snapshot after it can be read: {why}; \
+         replay with the version that wrote it, or a backup from before"
+    )]
     Pruned {
-        /// The first such entry.
-        number: u64,
+        /// The last entry that is gone.
+        through: u64,
+        /// What is wrong with the snapshot.
+        why: String,
     },
     /// Something else follows than the journal says.
     #[error("entry {number}: the journal says {found}; what follows is {expected}")]
@@ -53,22 +63,30 @@ pub enum ReplayError {
     },
 }
 
-/// Judges every entry again from the first on.
+/// Judges every entry again from the first on, or from the oldest snapshot when readings before
+/// it were pruned.
 pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Replayed, ReplayError> {
     let reader = Reader::open(journal)?;
     let total = reader.latest()?;
-    let mut watch = Watch::new();
-    let mut replayed = Replayed::default();
+    let mut watch = begin(&reader)?;
+    let mut replayed = Replayed {
+        from: watch.number() + 1,
+        through: watch.number(),
+        with_effects: 0,
+    };
     let mut effects = Vec::new();
     loop {
         let (bytes, rows) = READ;
-        let entries = reader.read_on(replayed.entries, bytes, rows)?;
+        let entries = reader.read_on(replayed.through, bytes, rows)?;
         if entries.is_empty() {
             return Ok(replayed);
         }
         for stored in entries {
             let number = stored.number;
-            let input = stored.input.ok_or(ReplayError::Pruned { number })?;
+            let input = stored.input.ok_or_else(|| ReplayError::Pruned {
+                through: number,
+                why: "it went while the replay ran".into(),
+            })?;
             let input = entry::decode(stored.kind, &input)
                 .map_err(|cause| ReplayError::Entry { number, cause })?;
             effects.clear();
@@ -83,9 +101,21 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
                     expected: text(&expected),
                 });
             }
-            replayed.entries = number;
+            replayed.through = number;
             replayed.with_effects += u64::from(!effects.is_empty());
         }
-        progress(replayed.entries, total);
+        progress(replayed.through, total);
     }
+}
+
+/// Before the first entry, or after the oldest snapshot when what comes before it is not whole.
+fn begin(reader: &Reader) -> Result<Watch, ReplayError> {
+    let through = reader.pruned_through()?;
+    if through == 0 {
+        return Ok(Watch::new());
+    }
+    let gone = |why: String| ReplayError::Pruned { through, why };
+    let snapshot = reader.snapshot(through)?;
+    let snapshot = snapshot.ok_or_else(|| gone("there is none".into()))?;
+    Watch::restore(&snapshot.bytes).map_err(|error| gone(error.to_string()))
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{LiveSeats, Sessions, Shared, router};
 use crate::broker::{Accounts, Broker, BrokerError};
 use crate::centre::{Centre, CentreError};
+use crate::retention::{self, Retention};
 use crate::sinks::{InfluxConfig, Sinks, SinksError};
 use crate::{evidence, ingest};
 
@@ -37,6 +38,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// `InfluxDB` 2, if readings go there as well.
     pub influxdb: Option<InfluxConfig>,
+    /// How long readings are kept.
+    pub retention: Retention,
 }
 
 /// Which broker.
@@ -133,7 +136,8 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
     let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
     let (centre, thread) = Centre::start(&options.data, options.files.clone(), outbound)?;
     said("opening the series");
-    let sinks = Sinks::start(&options.data, &centre, options.influxdb.clone())?;
+    let (influxdb, kept) = (options.influxdb.clone(), options.retention.series);
+    let sinks = Sinks::start(&options.data, &centre, influxdb, kept)?;
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let counters = Arc::new(ingest::Counters::default());
@@ -152,7 +156,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         Arc::clone(&counters),
         cancel.clone(),
     ));
-    tasks.spawn(evidence::run(centre.clone(), sinks.clone(), cancel.clone()));
+    keep(&options, &centre, &sinks, &cancel, &mut tasks);
     let shared = Arc::new(Shared {
         centre: centre.clone(),
         folder: options.data.clone(),
@@ -172,6 +176,28 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         tasks,
         cancel,
     })
+}
+
+/// What is frozen, and what goes.
+fn keep(
+    options: &Options,
+    centre: &Centre,
+    sinks: &Sinks,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
+    tasks.spawn(evidence::run(
+        centre.clone(),
+        sinks.clone(),
+        options.data.clone(),
+        cancel.clone(),
+    ));
+    tasks.spawn(retention::run(
+        options.retention,
+        centre.clone(),
+        sinks.clone(),
+        cancel.clone(),
+    ));
 }
 
 impl Serving {

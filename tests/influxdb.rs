@@ -72,7 +72,7 @@ fn follow(plant: &Plant, url: &str) -> Sinks {
     };
     let folder = plant.folder.path();
     let committed = plant.committed.subscribe();
-    Sinks::start_with(folder, committed, Some(config)).unwrap()
+    Sinks::start_with(folder, committed, Some(config), None).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

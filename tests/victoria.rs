@@ -60,7 +60,7 @@ async fn the_same_lines_are_read_back_from_victoria_metrics() {
     };
     let folder = plant.folder.path();
     let committed = plant.committed.subscribe();
-    let sinks = Sinks::start_with(folder, committed, Some(config)).unwrap();
+    let sinks = Sinks::start_with(folder, committed, Some(config), None).unwrap();
     let last = plant.journal.last_number();
     wait("all is stored", || async {
         influx_status(&sinks).cursor == last

@@ -167,6 +167,7 @@ pub async fn serve(folder: &Path, files: Vec<SourceFile>, config: &Config) -> Se
         .collect();
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let options = serve::Options {
+        retention: davy::retention::Retention::default(),
         data: folder.to_path_buf(),
         files,
         mqtt: Mqtt::Embedded {

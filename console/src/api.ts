@@ -218,6 +218,8 @@ export interface HazardEntry extends Hazard {
   five_items: FiveItems | null;
   failed_rechecks: number;
   evidence: {
+    /** What the trend is around: the moment it was found, or of what came late the one it was taken at. */
+    moment_ms?: number | null;
     trend: { tag: string; readings: [number, number | null, Quality][] }[];
     /** Of all points in `trend`; null until the first half is filed. */
     limits: PointLimit[] | null;

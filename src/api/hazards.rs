@@ -120,6 +120,8 @@ pub(super) struct Entry {
 /// What was frozen when it was found, and ten minutes later.
 #[derive(Default, Serialize, ToSchema)]
 pub(super) struct Evidence {
+    /// What the trend is around: when it was found, or of what came late when it was taken.
+    moment_ms: Option<i64>,
     #[schema(value_type = Vec<Object>)]
     trend: Vec<Value>,
     #[schema(value_type = Vec<Object>)]
@@ -215,6 +217,7 @@ async fn evidence(shared: &Shared, hazard: &Hazard) -> Result<Evidence, Problem>
         else {
             continue;
         };
+        evidence.moment_ms = content["moment_ms"].as_i64();
         if *part == EvidencePart::Before {
             evidence.limits = content["limits"].clone();
         }

@@ -107,6 +107,8 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     text.line("groups_total", "", health.groups.load(relaxed));
     text.line("messages_total", "", health.messages.load(relaxed));
     text.line("foreign_messages_total", "", health.foreign.load(relaxed));
+    let pruned = health.pruned_inputs.load(relaxed);
+    text.line("pruned_messages_total", "", pruned);
     text.line("duplicates_total", "", health.duplicates.load(relaxed));
     let dropped = health.outbound_dropped.load(relaxed);
     text.line("outbound_dropped_total", "", dropped);
@@ -119,6 +121,7 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
         let labels = format!("{{sink=\"{}\"}}", sink.name);
         text.line("sink_cursor", &labels, sink.cursor);
         text.line("sink_lag_entries", &labels, sink.lag);
+        text.line("sink_pruned_total", &labels, sink.pruned);
     }
 }
 

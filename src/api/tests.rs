@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::Accounts;
+use crate::retention::Retention;
 use crate::serve::{self, Mqtt, Options};
 
 /// Longest wait for one thing.
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn options(folder: &Path) -> Options {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Options {
+        retention: Retention::default(),
         data: folder.to_path_buf(),
         files: crate::centre::tests::good_files(),
         mqtt: Mqtt::Embedded {

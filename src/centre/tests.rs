@@ -19,7 +19,7 @@ use crate::journal::{Kind, Reader};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const SITE: &str = include_str!("../../core/src/watch/testdata/site.toml");
-const POINTS: &str = include_str!("../../core/src/watch/testdata/points.csv");
+pub(crate) const POINTS: &str = include_str!("../../core/src/watch/testdata/points.csv");
 const STANDARDS: &str = include_str!("../../core/src/config/testdata/good/standards.toml");
 
 /// The error of a commit for which there is no room.
@@ -55,14 +55,15 @@ pub(crate) fn good_files() -> Vec<SourceFile> {
     files(POINTS)
 }
 
-struct Run {
-    centre: Centre,
+/// A running loop, and what it says to gateways.
+pub(crate) struct Run {
+    pub(crate) centre: Centre,
     thread: std::thread::JoinHandle<()>,
     outbound: mpsc::Receiver<Outbound>,
 }
 
 impl Run {
-    fn start(folder: &Path, points: &str) -> Self {
+    pub(crate) fn start(folder: &Path, points: &str) -> Self {
         Self::try_start(folder, points).unwrap()
     }
 
@@ -76,7 +77,7 @@ impl Run {
         })
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.centre.stop().await;
         let thread = self.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
@@ -85,7 +86,7 @@ impl Run {
     }
 
     /// NBIRTH and DBIRTH of gateway `gw`.
-    async fn born(&self) {
+    pub(crate) async fn born(&self) {
         let config = self.centre.ask(|watch| Arc::clone(watch.config())).await;
         let config = config.unwrap();
         let points = config.points.iter().enumerate();
@@ -142,7 +143,7 @@ impl Run {
     }
 
     /// A value of `TF.a`, the first point.
-    async fn value(&self, sequence: u64, value: f64) {
+    pub(crate) async fn value(&self, sequence: u64, value: f64) {
         self.send(self.payload(sequence, value)).await;
     }
 
@@ -161,6 +162,23 @@ impl Run {
         payload
     }
 
+    /// A value of `TF.a` that was taken at `sampled_at`; late, it comes out of the gateway's store.
+    pub(crate) async fn taken(&self, sequence: u64, value: f64, sampled_at: Timestamp, late: bool) {
+        let now = self.centre.now();
+        let point = davy_core::reading::PointId(0);
+        let reading = Reading::new(point, value, Quality::Good, sampled_at);
+        let number = MessageNumber { run: 1, sequence };
+        let (mut stored, mut payload) = (Vec::new(), Vec::new());
+        encode_data(
+            &mut stored,
+            now,
+            Some(number),
+            [(1, WireType::Float, &reading)],
+        );
+        finish(&stored, now, 0, late, &mut payload).unwrap();
+        self.send(payload).await;
+    }
+
     async fn send(&self, payload: Vec<u8>) {
         let topic = Topic::Device {
             group: "works",
@@ -171,7 +189,8 @@ impl Run {
         self.say(topic, payload).await;
     }
 
-    async fn names(&self) -> BTreeMap<String, u64> {
+    /// Names of the alarms in the list, with their occurrences.
+    pub(crate) async fn names(&self) -> BTreeMap<String, u64> {
         let alarms = self.centre.ask(|watch| {
             let alarms = watch.engine().alarms();
             alarms

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::entry;
-use crate::journal::{Entry, Journal, JournalError, Kind, Projection};
+use crate::journal::{Entry, Journal, JournalError, Kind, Projection, Pruned};
 use crate::quarantine::Quarantine;
 
 /// What was gathered and decided, waiting for its commit.
@@ -30,6 +30,7 @@ pub(super) struct Group {
     entries: Vec<Decided>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     asks: Vec<Question>,
+    prunes: Vec<(Timestamp, u64, oneshot::Sender<Option<Pruned>>)>,
     gateways: BTreeSet<String>,
     rebirths: BTreeSet<String>,
     bytes: usize,
@@ -126,6 +127,11 @@ impl Loop {
                 self.group.answers.push((answer, given));
             }
             Request::Ask(ask) => self.group.asks.push(ask),
+            Request::Prune {
+                before,
+                not_after,
+                answer,
+            } => self.group.prunes.push((before, not_after, answer)),
             Request::Stop => self.group.stop = true,
         }
     }
@@ -357,7 +363,21 @@ impl Loop {
         for ask in group.asks {
             ask(&self.watch);
         }
+        for (before, not_after, answer) in group.prunes {
+            // Whoever asked may have gone away.
+            let pruned = self.prune(before, not_after);
+            answer.send(pruned).unwrap_or_default();
+        }
         self.group.stop = group.stop;
+    }
+
+    fn prune(&mut self, before: Timestamp, not_after: u64) -> Option<Pruned> {
+        let pruned = self.journal.prune_inputs(before, not_after);
+        let failed = |error| tracing::warn!(%error, "nothing is pruned");
+        let pruned = pruned.map_err(failed).ok()?;
+        let total = &self.health.pruned_inputs;
+        total.fetch_add(pruned.inputs, Ordering::Relaxed);
+        Some(pruned)
     }
 
     fn send(&self, outbound: Outbound) {

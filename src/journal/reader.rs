@@ -11,7 +11,7 @@ use davy_core::reading::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::chain::Sum;
-use super::{Broken, JournalError, Kind, from_sql, schema, storage, to_sql};
+use super::{Broken, JournalError, Kind, Snapshot, from_sql, schema, storage, to_sql};
 
 /// Rows of one answer, whatever the caller asks for.
 pub const ROWS_MAX: usize = 10_000;
@@ -20,6 +20,12 @@ const LATEST: &str = "SELECT coalesce(max(number), 0) FROM entry";
 const ENTRIES: &str = "SELECT number, now_ms, kind, effects, hash, input.bytes
     FROM entry LEFT JOIN input USING (number)
     WHERE number > ?1 ORDER BY number LIMIT ?2";
+const PRUNED_THROUGH: &str = "SELECT pruned_through FROM mark WHERE id = 1";
+/// A configuration is kind 3, and always has effects.
+const CONFIG_BEFORE: &str = "SELECT number FROM entry INDEXED BY entry_with_effects
+    WHERE effects IS NOT NULL AND kind = 3 AND number < ?1 ORDER BY number DESC LIMIT 1";
+const SNAPSHOT: &str = "SELECT number, digest, bytes FROM snapshot
+    WHERE number >= ?1 ORDER BY number LIMIT 1";
 const EFFECTS: &str = "SELECT number, now_ms, kind, effects
     FROM entry INDEXED BY entry_with_effects
     WHERE effects IS NOT NULL AND number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
@@ -63,6 +69,13 @@ pub struct StoredEntry {
     pub effects: Vec<u8>,
     /// Its hash.
     pub hash: Sum,
+}
+
+impl StoredEntry {
+    /// Whether its bytes have been pruned.
+    pub fn is_pruned(&self) -> bool {
+        self.kind == Kind::Message && self.input.is_none()
+    }
 }
 
 /// What followed from one entry.
@@ -167,6 +180,45 @@ impl Reader {
         self.one(LATEST, [], |row| row.get(0).map(from_sql))
             .map(Option::unwrap_or_default)
             .map_err(storage("reading the last number"))
+    }
+
+    /// The bytes of messages up to this entry are gone; 0 when none are.
+    pub fn pruned_through(&self) -> Result<u64, JournalError> {
+        self.one(PRUNED_THROUGH, [], |row| row.get(0).map(from_sql))
+            .map(Option::unwrap_or_default)
+            .map_err(storage("reading how far the journal is pruned"))
+    }
+
+    /// The oldest snapshot of entry `number` or a later one that is whole.
+    pub fn snapshot(&self, number: u64) -> Result<Option<Snapshot>, JournalError> {
+        let mut from = number;
+        loop {
+            let found = self
+                .one(SNAPSHOT, [to_sql(from)], |row| {
+                    let digest = Sum(row.get(1)?);
+                    Ok((from_sql(row.get(0)?), digest, row.get::<_, Vec<u8>>(2)?))
+                })
+                .map_err(storage("reading a snapshot"))?;
+            let Some((number, digest, bytes)) = found else {
+                return Ok(None);
+            };
+            if Sum::of(&bytes) == digest {
+                return Ok(Some(Snapshot { number, bytes }));
+            }
+            from = number + 1;
+        }
+    }
+
+    /// The last configuration before an entry, refused ones too.
+    pub fn config_before(&self, number: u64) -> Result<Option<StoredEntry>, JournalError> {
+        let found = self
+            .one(CONFIG_BEFORE, [to_sql(number)], |row| {
+                row.get(0).map(from_sql)
+            })
+            .map_err(storage("looking for a configuration"))?;
+        let Some(number) = found else { return Ok(None) };
+        let entries = self.read_on(number.saturating_sub(1), 1, 1)?;
+        Ok(entries.into_iter().next())
     }
 
     /// Entries with a number greater than `after`, in order: at most `rows_max`, and no more once

@@ -15,8 +15,9 @@ use super::checkpoint::{Checkpointer, Limits};
 use super::lock::Lock;
 use super::reader::Reader;
 use super::{
-    Broken, ENTRY_BYTES_MAX, Entry, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, PRUNE_ENTRIES_MAX,
-    Projection, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage, to_sql,
+    Broken, ENTRY_BYTES_MAX, Entry, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, PRUNE_BYTES_MAX,
+    PRUNE_ENTRIES_MAX, Projection, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage,
+    to_sql,
 };
 
 const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -33,9 +34,12 @@ const LAST_ENTRIES: &str = "SELECT number, now_ms, kind, input_digest, effects, 
 const SNAPSHOTS: &str = "SELECT number, digest, bytes FROM snapshot ORDER BY number DESC";
 const OLDEST_SNAPSHOT: &str = "SELECT min(number) FROM snapshot";
 const PRUNED_THROUGH: &str = "SELECT pruned_through FROM mark WHERE id = 1";
-/// The first message after ?1 and up to ?2 that was judged at ?3 or later.
-const FIRST_TO_KEEP: &str = "SELECT number FROM entry
-    WHERE number > ?1 AND number <= ?2 AND kind = 1 AND now_ms >= ?3 ORDER BY number LIMIT 1";
+/// Messages are kind 1. Of a blob that is not read its length costs nothing.
+const OLDEST: &str = "SELECT number, now_ms, kind, coalesce(length(bytes), 0)
+    FROM entry LEFT JOIN input USING (number) WHERE number > ?1 AND number <= ?2 ORDER BY number";
+/// The first message after ?1 and up to ?2.
+const FIRST_MESSAGE: &str = "SELECT number, now_ms FROM entry
+    WHERE number > ?1 AND number <= ?2 AND kind = 1 ORDER BY number LIMIT 1";
 const PRUNE: &str = "DELETE FROM input WHERE number IN
     (SELECT number FROM entry WHERE number > ?1 AND number <= ?2 AND kind = 1)";
 
@@ -70,6 +74,9 @@ pub struct Pruned {
     pub through: u64,
     /// Whether another call would find more.
     pub more: bool,
+    /// The first message that is old enough to go and is kept only because it comes after
+    /// `not_after`.
+    pub held: Option<u64>,
 }
 
 /// The journal of one data folder. Dropping it ends its checkpoints and frees the folder.
@@ -188,7 +195,8 @@ impl Journal {
     /// Takes out the bytes of messages judged before `before`, oldest first, up to `not_after`
     /// and never past the oldest snapshot: a restart needs what follows it.
     ///
-    /// One call looks at [`PRUNE_ENTRIES_MAX`] entries; call again while there is more. It stops
+    /// One call looks at [`PRUNE_ENTRIES_MAX`] entries and ends after [`PRUNE_BYTES_MAX`]; call
+    /// again while there is more. It stops
     /// at the first message that is young enough to keep. Commands, configurations and starts
     /// stay for good, and so does every hash.
     pub fn prune_inputs(
@@ -197,6 +205,7 @@ impl Journal {
         not_after: u64,
     ) -> Result<Pruned, JournalError> {
         let failed = storage("pruning the journal");
+        self.checkpointer.give_way();
         let transaction = begin(&mut self.connection).map_err(failed)?;
         let done = prune(&transaction, before, not_after).map_err(failed)?;
         transaction.commit().map_err(failed)?;
@@ -359,33 +368,59 @@ fn prune(
         .prepare_cached(OLDEST_SNAPSHOT)?
         .query_row([], |row| row.get(0))?;
     let done = from_sql(done);
-    let allowed = not_after.min(oldest_snapshot.map_or(0, from_sql));
+    let restart = oldest_snapshot.map_or(0, from_sql);
+    let allowed = not_after.min(restart);
     let batch = allowed.min(done.saturating_add(PRUNE_ENTRIES_MAX));
-    if batch <= done {
-        return Ok(Pruned {
-            inputs: 0,
-            through: done,
-            more: false,
-        });
-    }
-    let kept: Option<i64> = transaction
-        .prepare_cached(FIRST_TO_KEEP)?
-        .query_row(params![to_sql(done), to_sql(batch), before.0], |row| {
-            row.get(0)
+    let (through, is_kept) = old_through(transaction, (done, batch), before)?;
+    let inputs = if through > done {
+        transaction
+            .prepare_cached("UPDATE mark SET pruned_through = ?1 WHERE id = 1")?
+            .execute([to_sql(through)])?;
+        transaction
+            .prepare_cached(PRUNE)?
+            .execute([to_sql(done), to_sql(through)])?
+    } else {
+        0
+    };
+    let held = transaction
+        .prepare_cached(FIRST_MESSAGE)?
+        .query_row([to_sql(not_after.max(done)), to_sql(restart)], |row| {
+            Ok((from_sql(row.get(0)?), row.get::<_, i64>(1)?))
         })
         .optional()?;
-    let through = kept.map_or(batch, |kept| from_sql(kept).saturating_sub(1));
-    let inputs = transaction
-        .prepare_cached(PRUNE)?
-        .execute([to_sql(done), to_sql(through)])?;
-    transaction
-        .prepare_cached("UPDATE mark SET pruned_through = ?1 WHERE id = 1")?
-        .execute([to_sql(through)])?;
     Ok(Pruned {
         inputs: inputs as u64,
         through,
-        more: kept.is_none() && batch < allowed,
+        more: !is_kept && through < allowed,
+        held: held
+            .filter(|(_, now_ms)| *now_ms < before.0)
+            .map(|(number, _)| number),
     })
+}
+
+/// The last entry of a step after `done` and up to `batch`, and whether a message that is young
+/// enough to keep ended it.
+fn old_through(
+    transaction: &Transaction<'_>,
+    (done, batch): (u64, u64),
+    before: Timestamp,
+) -> rusqlite::Result<(u64, bool)> {
+    let mut statement = transaction.prepare_cached(OLDEST)?;
+    let mut rows = statement.query([to_sql(done), to_sql(batch)])?;
+    let (mut through, mut bytes) = (done, 0);
+    while bytes < PRUNE_BYTES_MAX {
+        let Some(row) = rows.next()? else { break };
+        let (now_ms, kind): (i64, i64) = (row.get(1)?, row.get(2)?);
+        let is_message = Kind::from_code(kind) == Some(Kind::Message);
+        if is_message && now_ms >= before.0 {
+            return Ok((through, true));
+        }
+        through = from_sql(row.get(0)?);
+        if is_message {
+            bytes += from_sql(row.get(3)?);
+        }
+    }
+    Ok((through, false))
 }
 
 /// The last number and hash, after a look at whether they follow from the row.

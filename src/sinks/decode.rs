@@ -5,17 +5,19 @@
 //! go on from an entry is its *state*: the configuration in force and what births said of
 //! aliases. A sink keeps that state in one transaction with its cursor.
 //!
-//! Invariant: the state belongs to the last entry that was followed. Without a state that can be
-//! read it is found again by following the journal from its beginning ([`Decoder::resume`]).
-//!
-//! Limit: messages whose bytes were pruned are skipped and counted. A sink that starts when births
-//! have been pruned knows their aliases only after the next births.
+//! Invariants
+//! - The state belongs to the last entry that was followed. Without a state that can be read it is
+//!   found again by following the journal from its beginning, or from the oldest snapshot when
+//!   messages before it were pruned ([`Decoder::resume`]).
+//! - What lies behind a hole is never read with the aliases from before it: a sink that is new, or
+//!   was away for too long, begins at that snapshot, which knows what births said. The entries that
+//!   it passes over are told and counted.
 
 use davy_core::config::{self, Config};
 use davy_core::link::{Directory, Links, Taken};
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{DeviceMessage, NodeMessage, Topic};
-use davy_core::watch::Input;
+use davy_core::watch::{Input, Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::entry;
@@ -67,7 +69,7 @@ pub(super) struct Decoder {
     pub(super) taken: Taken,
     /// Whether the state is another one than when it was last written.
     changed: bool,
-    /// Messages whose bytes had been pruned.
+    /// Entries that were passed over because messages among them had been pruned.
     pub(super) pruned: u64,
     /// Entries that are no input. The loop writes none such; the journal's own check names them.
     pub(super) unreadable: u64,
@@ -87,32 +89,86 @@ impl Decoder {
         }
     }
 
-    /// The decoder as it was after entry `cursor`: from its state, or else from the journal.
+    /// The decoder as it was after entry `cursor`, and that number: from its state, or else from
+    /// the journal. Where messages after `cursor` are gone, as it was after the first entry from
+    /// which all can be read again, and the number of that.
     pub(super) fn resume(
         reader: &Reader,
         cursor: u64,
         state: Option<&[u8]>,
-    ) -> Result<Self, JournalError> {
-        if let Some(decoder) = state.and_then(|state| Self::restore(reader, state).transpose()) {
-            return decoder;
+    ) -> Result<(Self, u64), JournalError> {
+        let pruned = reader.pruned_through()?;
+        let has_hole = cursor < pruned;
+        if let Some(state) = state.filter(|_| !has_hole)
+            && let Some(decoder) = Self::restore(reader, state)?
+        {
+            return Ok((decoder, cursor));
         }
-        if cursor > 0 {
-            tracing::warn!(
-                cursor,
-                "no state of a sink; following the journal to its cursor"
-            );
-        }
-        let (mut decoder, mut number) = (Self::new(), 0);
-        while number < cursor {
+        let snapshot = if pruned > 0 {
+            Self::of_snapshot(reader, pruned)?
+        } else {
+            None
+        };
+        let knows_births = snapshot.is_some() || pruned == 0;
+        let (mut decoder, mut number) = snapshot.unwrap_or_else(|| (Self::new(), 0));
+        let to = cursor.max(pruned);
+        while number < to {
             let entries = reader.read_on(number, RESUME_BYTES, RESUME_ROWS)?;
             let Some(last) = entries.last() else { break };
-            number = last.number;
-            for entry in entries.iter().filter(|entry| entry.number <= cursor) {
+            number = last.number.min(to);
+            for entry in entries.iter().filter(|entry| entry.number <= to) {
                 decoder.follow(entry);
             }
         }
-        decoder.pruned = 0;
-        Ok(decoder)
+        if !knows_births {
+            // What births said before the hole may have changed in it.
+            decoder.links = Links::default();
+            let (config, directory) = (&decoder.config, &decoder.directory);
+            decoder.links.configure(Timestamp(0), config, directory);
+        }
+        decoder.changed = true;
+        decoder.pruned = number.saturating_sub(cursor);
+        if number > cursor {
+            tracing::warn!(
+                cursor,
+                number,
+                knows_births,
+                "messages that a sink has not seen are pruned; it begins behind them"
+            );
+        } else if cursor > 0 {
+            tracing::warn!(
+                cursor,
+                "no state of a sink; followed the journal to its cursor"
+            );
+        }
+        Ok((decoder, number))
+    }
+
+    /// What the core knew after the oldest snapshot that follows what was pruned; `None` when none
+    /// can be read.
+    fn of_snapshot(reader: &Reader, pruned: u64) -> Result<Option<(Self, u64)>, JournalError> {
+        let Some(snapshot) = reader.snapshot(pruned)? else {
+            return Ok(None);
+        };
+        let Ok(watch) = Watch::restore(&snapshot.bytes) else {
+            return Ok(None);
+        };
+        let mut decoder = Self::new();
+        let mut number = snapshot.number + 1;
+        // The configuration in force is the last one before it that was not refused.
+        while let Some(entry) = reader.config_before(number)? {
+            number = entry.number;
+            let input = entry.input.as_deref().unwrap_or_default();
+            let of_watch = matches!(
+                entry::decode(entry.kind, input),
+                Ok(Input::Config { files, .. }) if files == watch.files()
+            );
+            if of_watch && decoder.follow(&entry) == Followed::Configured {
+                break;
+            }
+        }
+        decoder.links = watch.links().clone();
+        Ok(Some((decoder, snapshot.number)))
     }
 
     /// `None` when the state is none that can be read.
@@ -171,7 +227,7 @@ impl Decoder {
 
     fn message(&mut self, entry: &StoredEntry) {
         let Some(bytes) = &entry.input else {
-            self.pruned += 1;
+            // Only on the way through a hole: see `resume`.
             return;
         };
         let Ok((topic, payload)) = entry::message(bytes) else {

@@ -69,6 +69,11 @@ pub(super) trait Sink {
     /// Readings that could not be stored and were put aside.
     fn refused(&self) -> u64;
 
+    /// The journal has come to `now`: lets go of what is kept long enough, in a bounded step.
+    fn prune(&mut self, _now: Timestamp) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// The centre stops: nothing is taken after this.
     fn close(&mut self) {}
 }
@@ -213,7 +218,7 @@ impl<S: Sink> Follower<S> {
             });
         }
         let state = sink.state()?;
-        let decoder = Decoder::resume(&reader, cursor, state.as_deref())?;
+        let (decoder, number) = Decoder::resume(&reader, cursor, state.as_deref())?;
         sink.configure(decoder.config());
         let progress = Arc::new(Progress::default());
         progress.cursor.store(cursor, Ordering::Release);
@@ -226,7 +231,7 @@ impl<S: Sink> Follower<S> {
             sink,
             reader,
             decoder,
-            number: cursor,
+            number,
             progress,
             pauses,
             stop,
@@ -265,6 +270,10 @@ impl<S: Sink> Follower<S> {
             return Ok(Step::CaughtUp);
         };
         for entry in &entries {
+            if entry.is_pruned() {
+                self.pass_over()?;
+                return Ok(Step::More);
+            }
             if self.decoder.follow(entry) == Followed::Configured {
                 self.sink.configure(self.decoder.config());
             }
@@ -285,7 +294,23 @@ impl<S: Sink> Follower<S> {
         let state = self.decoder.changed_state();
         self.commit(last.0, state.as_deref())?;
         self.progress.through_ms.store(last.1.0, Ordering::Release);
+        if let Err(error) = self.sink.prune(last.1) {
+            // Nothing is lost by it: it is tried again after the next batch.
+            tracing::warn!(sink = self.name, %error, "nothing is pruned");
+        }
         Ok(Step::More)
+    }
+
+    /// Goes on behind messages that were pruned while this sink was away.
+    fn pass_over(&mut self) -> Result<(), SinkError> {
+        let state = self.decoder.changed_state();
+        self.commit(self.number, state.as_deref())?;
+        let passed = self.decoder.pruned;
+        (self.decoder, self.number) = Decoder::resume(&self.reader, self.number, None)?;
+        self.decoder.pruned += passed;
+        self.sink.configure(self.decoder.config());
+        let state = self.decoder.changed_state();
+        self.commit(self.number, state.as_deref())
     }
 
     /// Has the sink store, again and again until it has; an error only when the centre stops.

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use davy_core::reading::Timestamp;
 use tokio::sync::watch;
@@ -91,7 +92,7 @@ pub struct SinkStatus {
     pub failures: u64,
     /// Readings that were put aside because the other side does not take them.
     pub refused: u64,
-    /// Messages that it never saw because their bytes had been pruned.
+    /// Entries that it passed over because messages among them had been pruned.
     pub pruned: u64,
     /// Entries that are no input; each is in the log with its number.
     pub unreadable: u64,
@@ -120,21 +121,23 @@ struct Running {
 
 impl Sinks {
     /// Opens the sinks' files in the data folder of `centre` and lets each follow the journal there
-    /// on a thread of its own.
+    /// on a thread of its own. Readings stay in the series for `series_kept`.
     pub fn start(
         folder: &Path,
         centre: &Centre,
         influx: Option<InfluxConfig>,
+        series_kept: Duration,
     ) -> Result<Self, SinksError> {
-        Self::start_with(folder, centre.committed(), influx)
+        Self::start_with(folder, centre.committed(), influx, Some(series_kept))
     }
 
     /// As [`Sinks::start`], where something else writes the journal; `committed` is its last
-    /// number, as it grows.
+    /// number, as it grows; without `series_kept` readings stay for good.
     pub fn start_with(
         folder: &Path,
         committed: watch::Receiver<u64>,
         influx: Option<InfluxConfig>,
+        series_kept: Option<Duration>,
     ) -> Result<Self, SinksError> {
         let journal = file_of(folder);
         let series = Series::open(folder)?;
@@ -145,7 +148,7 @@ impl Sinks {
             committed,
             stop: CancellationToken::new(),
         };
-        sinks.follow("series", &journal, Trend::new(series))?;
+        sinks.follow("series", &journal, Trend::new(series, series_kept))?;
         if let Some(config) = influx {
             let sink = Influx::open(folder, config, sinks.stop.clone())?;
             sinks.follow("influxdb", &journal, sink)?;

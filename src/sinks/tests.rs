@@ -158,7 +158,7 @@ impl Plant {
     ) -> (Follower<Crashing>, CancellationToken) {
         let stop = CancellationToken::new();
         let sink = Crashing {
-            trend: Trend::new(Series::open(self.folder.path()).unwrap()),
+            trend: Trend::new(Series::open(self.folder.path()).unwrap(), None),
             commits_left: crash_at,
             batch_bytes,
             stop: stop.clone(),
@@ -381,7 +381,7 @@ fn a_sink_of_another_journal_does_not_go_on() {
     plant.birth(&rotated(0));
     plant.follow();
     let other = Plant::new();
-    let sink = Trend::new(Series::open(plant.folder.path()).unwrap());
+    let sink = Trend::new(Series::open(plant.folder.path()).unwrap(), None);
     let reader = Reader::open(&file_of(other.folder.path())).unwrap();
     let (pauses, stop) = (Pauses::default(), CancellationToken::new());
     let error = Follower::new("series", sink, reader, pauses, stop, runtime())
@@ -396,7 +396,7 @@ fn sinks_follow_what_is_committed_and_say_how_far() {
     plant.birth(&rotated(0));
     let (committed, following) = watch::channel(plant.journal.last_number());
     let folder = plant.folder.path().to_owned();
-    let sinks = Sinks::start_with(&folder, following, None).unwrap();
+    let sinks = Sinks::start_with(&folder, following, None, None).unwrap();
     plant.data(1, 7.0);
     let last = plant.journal.last_number();
     committed.send_replace(last);
@@ -435,4 +435,39 @@ fn pauses_grow_to_their_limit_and_differ() {
     assert_eq!(ms(Cause::Person, 1, 0), 30_000);
     assert_eq!(ms(Cause::Passing, 1, 512), 187);
     assert!((125..=250).contains(&ms(Cause::Passing, 1, u64::MAX)));
+}
+
+#[test]
+fn behind_a_hole_no_value_is_read_with_the_aliases_from_before_it() {
+    let mut plant = Plant::new();
+    plant.birth(&rotated(0));
+    plant.data(1, 1.0);
+    let (mut follower, _) = plant.follower(u64::MAX, 1 << 20);
+    while follower.step().unwrap() == Step::More {}
+    // While it is away the aliases move; then all of it is pruned, with no state of the core that
+    // could be read.
+    let before = plant.expected.clone();
+    plant.birth(&rotated(1));
+    plant.data(1, 2.0);
+    let last = plant.journal.last_number();
+    plant.journal.snapshot(last, b"not a state").unwrap();
+    let pruned = plant.journal.prune_inputs(Timestamp(i64::MAX), last);
+    assert_eq!(pruned.unwrap().inputs, 4);
+    plant.data(1, 3.0);
+    plant.expected = before;
+    while follower.step().unwrap() == Step::More {}
+    drop(follower);
+    assert_eq!(plant.found(), plant.expected);
+    plant.birth(&rotated(2));
+    plant.data(1, 4.0);
+    plant.follow();
+    assert_eq!(plant.expected.len(), 2);
+    assert_eq!(plant.found(), plant.expected);
+    // A new one, that has never seen anything.
+    std::fs::remove_file(plant.folder.path().join("series.db")).unwrap();
+    plant
+        .expected
+        .retain(|_, (value, _)| f64::from_bits(*value) > 3.5);
+    plant.follow();
+    assert_eq!(plant.found(), plant.expected);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use davy_core::config::Config;
-use davy_core::reading::{Lane, Reading};
+use davy_core::reading::{Lane, Reading, Timestamp};
 use tokio::runtime::Runtime;
 
 use super::follow::{Cause, Sink, SinkError};
@@ -15,18 +15,30 @@ const BATCH_BYTES: usize = 4 << 20;
 /// A trend is behind by no more than this, and a commit is worth its write.
 const GATHER: Duration = Duration::from_millis(200);
 
+/// How long to wait before the series is looked through for old readings again.
+const PRUNE_PAUSE: Duration = Duration::from_hours(1);
+
+/// How long to wait between two steps of that.
+const PRUNE_STEP: Duration = Duration::from_secs(1);
+
 /// Readings into the series.
 pub(super) struct Trend {
     series: Series,
+    /// How long readings are kept; for good when there is none.
+    kept: Option<Duration>,
+    /// By the journal's time.
+    prune_at: Timestamp,
     /// By place in the configuration; none before its first reading.
     points: Vec<Option<SeriesPoint>>,
     refused: u64,
 }
 
 impl Trend {
-    pub(super) fn new(series: Series) -> Self {
+    pub(super) fn new(series: Series, kept: Option<Duration>) -> Self {
         Self {
             series,
+            kept,
+            prune_at: Timestamp::MIN,
             points: Vec::new(),
             refused: 0,
         }
@@ -93,6 +105,19 @@ impl Sink for Trend {
 
     fn refused(&self) -> u64 {
         self.refused
+    }
+
+    fn prune(&mut self, now: Timestamp) -> Result<(), SinkError> {
+        let Some(kept) = self.kept.filter(|_| now >= self.prune_at) else {
+            return Ok(());
+        };
+        self.prune_at = now + PRUNE_STEP;
+        let kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp(now.0.saturating_sub(kept_ms));
+        if self.series.prune(|_| Some(before))?.done {
+            self.prune_at = now + PRUNE_PAUSE;
+        }
+        Ok(())
     }
 
     fn close(&mut self) {

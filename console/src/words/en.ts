@@ -84,6 +84,7 @@ export const en: Readonly<Record<WordKey, string>> = {
   "setpoint.duplicate_identity": "Duplicate identity",
   "setpoint.unusable": "Unusable data",
   "setpoint.outbox_loss": "Outbox loss",
+  "setpoint.sink_behind": "Sink behind",
 
   "quality.good": "Good",
   "quality.uncertain": "Uncertain",

@@ -82,6 +82,7 @@ export const zh = {
   "setpoint.duplicate_identity": "网关身份重复",
   "setpoint.unusable": "数据无法识别",
   "setpoint.outbox_loss": "网关缓存溢出",
+  "setpoint.sink_behind": "数据后续库落后",
 
   "quality.good": "正常",
   "quality.uncertain": "可疑",

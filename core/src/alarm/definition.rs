@@ -137,6 +137,8 @@ pub enum SystemCondition {
     Unusable,
     /// A gateway had to drop stored readings.
     OutboxLoss,
+    /// What follows the journal of the centre is so far behind that old readings cannot go.
+    SinkBehind,
 }
 
 impl SystemCondition {
@@ -149,6 +151,7 @@ impl SystemCondition {
             Self::DuplicateIdentity => "duplicate_identity",
             Self::Unusable => "unusable",
             Self::OutboxLoss => "outbox_loss",
+            Self::SinkBehind => "sink_behind",
         }
     }
 }

@@ -45,9 +45,10 @@ pub(super) fn all<'a>(
     });
     let gateways = read.site.gateways.iter().map(|gateway| {
         let subject = Subject::Gateway(gateway.id.clone());
-        (gateway.id.clone(), subject, &SYSTEM[..])
+        (gateway.id.clone(), subject, &SYSTEM[..OF_CENTRE])
     });
-    for (name, subject, conditions) in points.chain(units).chain(gateways) {
+    let centre = ("centre".to_owned(), Subject::Centre, &SYSTEM[OF_CENTRE..]);
+    for (name, subject, conditions) in points.chain(units).chain(gateways).chain([centre]) {
         for condition in conditions {
             let rule = read
                 .standards
@@ -66,6 +67,10 @@ pub(super) fn all<'a>(
 
 // Points and units report loss of view only; it stands first.
 const _: () = assert!(matches!(SYSTEM[0], SystemCondition::LossOfView));
+
+/// From here on what the system reports is about the centre.
+const OF_CENTRE: usize = 6;
+const _: () = assert!(matches!(SYSTEM[OF_CENTRE], SystemCondition::SinkBehind));
 
 struct List<'a> {
     guidance: BTreeMap<&'a str, Arc<Guidance>>,

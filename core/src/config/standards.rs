@@ -42,13 +42,14 @@ impl Preset {
 }
 
 /// What the system can report about itself; each needs its table in the standards.
-pub(super) const SYSTEM: [SystemCondition; 6] = [
+pub(super) const SYSTEM: [SystemCondition; 7] = [
     SystemCondition::LossOfView,
     SystemCondition::ClockOffset,
     SystemCondition::Gap,
     SystemCondition::DuplicateIdentity,
     SystemCondition::Unusable,
     SystemCondition::OutboxLoss,
+    SystemCondition::SinkBehind,
 ];
 
 /// Durations of rules about warnings and hazards: nobody waits longer than a year.

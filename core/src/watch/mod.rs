@@ -68,6 +68,15 @@ pub enum Input {
     Alarm(alarm::Command),
     /// A step on an entry of the ledger.
     Hazard(HazardCommand),
+    /// Something about the centre itself began or ended.
+    Centre {
+        /// What.
+        condition: SystemCondition,
+        /// Whether it holds now.
+        active: bool,
+        /// In words, for whoever reads the journal.
+        why: String,
+    },
     /// Time has passed.
     Tick,
 }
@@ -187,6 +196,16 @@ impl Watch {
                     .apply(now, alarm::Input::Command(command), &mut self.told);
             }
             Input::Hazard(command) => self.step(now, command, effects),
+            Input::Centre {
+                condition, active, ..
+            } => {
+                let input = alarm::Input::System {
+                    subject: &Subject::Centre,
+                    condition: *condition,
+                    active: *active,
+                };
+                self.engine.apply(now, input, &mut self.told);
+            }
             Input::Tick => self.tick(now, effects),
         }
         self.follow(now, effects);

@@ -4,7 +4,7 @@
 //! - times: deviation from the grid of the usual period (jitter of a poll costs its entropy and
 //!   no more), else plain milliseconds;
 //! - values: whole multiples of a decimal step (as computed in f64, or in f32 when the sensor sent
-//!   a float), else f32 bits, else f64 bits. A reading without a value takes the value before it
+//!   a float), each as what is left after the level of those before ([`level`]); else f32 bits, else f64 bits. A reading without a value takes the value before it
 //!   here and is marked in the codes;
 //! - quality codes: runs.
 //!
@@ -12,13 +12,13 @@
 //! bad, min, max, sum, then the columns, each with its kind and length. The checksum is proved
 //! before anything else is read, so damaged bytes never reach the decompressor.
 
-use pco::ChunkConfig;
 use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress};
+use pco::{ChunkConfig, DeltaSpec};
 use sha2::{Digest, Sha256};
 
-use super::Quantities;
 use super::columns::Columns;
+use super::{Quantities, level};
 
 /// Readings in a chunk, about. 4,096 at 1 s are 68 minutes: large enough that the compressor's
 /// tables cost little, small enough that the last hour needs two of them at most.
@@ -134,8 +134,11 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
 }
 
 fn put<T: Number>(numbers: &[T], bytes: &mut Vec<u8>) -> Result<(), String> {
-    let packed = simple_compress(numbers, &ChunkConfig::default())
-        .map_err(|error| format!("compressing: {error}"))?;
+    put_as(numbers, &ChunkConfig::default(), bytes)
+}
+
+fn put_as<T: Number>(numbers: &[T], how: &ChunkConfig, bytes: &mut Vec<u8>) -> Result<(), String> {
+    let packed = simple_compress(numbers, how).map_err(|error| format!("compressing: {error}"))?;
     bytes.extend((packed.len() as u32).to_le_bytes());
     bytes.extend(packed);
     Ok(())
@@ -278,8 +281,10 @@ fn encode_values(values: &[f64], bytes: &mut Vec<u8>) -> Result<(), String> {
     for decimals in 0..=DECIMALS_MAX {
         for kind in [VALUES_STEP_F64, VALUES_STEP_F32] {
             if let Some(quanta) = quanta(&values, kind, decimals) {
-                bytes.extend([kind, decimals]);
-                return put(&quanta, bytes);
+                let (speed, rests) = level::rests(&quanta);
+                bytes.extend([kind, decimals, speed]);
+                let how = ChunkConfig::default().with_delta_spec(DeltaSpec::NoOp);
+                return put_as(&rests, &how, bytes);
             }
         }
     }
@@ -303,7 +308,8 @@ fn decode_values(input: &mut Input<'_>) -> Result<Vec<f64>, String> {
     match kind {
         VALUES_STEP_F64 | VALUES_STEP_F32 => {
             let divisor = 10f64.powi(i32::from(decimals));
-            let quanta: Vec<i32> = input.numbers()?;
+            let speed = input.u8()?;
+            let quanta = level::values(&input.numbers::<i32>()?, speed);
             let value = |quantum: &i32| value_of(*quantum, kind, divisor);
             Ok(quanta.iter().map(value).collect())
         }

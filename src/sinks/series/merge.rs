@@ -7,7 +7,7 @@ use super::columns::Columns;
 use super::row::{self, Place};
 use super::{Quantities, SeriesError};
 
-/// Rows of one point that one call of `prune` deletes.
+/// Rows that one call of `prune` deletes: 3 MB of full ones.
 pub(super) const PRUNE_ROWS: i64 = 256;
 
 /// What the merges of a commit changed.
@@ -63,12 +63,13 @@ pub(super) fn merge_point(
     Ok(())
 }
 
-/// Deletes up to [`PRUNE_ROWS`] rows of a point; returns rows and readings.
+/// Deletes up to `rows` rows of a point; returns rows and readings.
 pub(super) fn prune_rows(
     transaction: &Transaction<'_>,
     place: Place,
     point: usize,
     before: Timestamp,
+    rows: i64,
 ) -> rusqlite::Result<(i64, u64)> {
     let sql = format!(
         "DELETE FROM {table} WHERE id IN (SELECT id FROM {table}
@@ -78,9 +79,7 @@ pub(super) fn prune_rows(
     );
     let mut delete = transaction.prepare_cached(&sql)?;
     let counts = delete
-        .query_map(params![point as i64, before.0, PRUNE_ROWS], |row| {
-            row.get(0)
-        })?
+        .query_map(params![point as i64, before.0, rows], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<i64>>>()?;
     Ok((counts.len() as i64, counts.iter().sum::<i64>() as u64))
 }

@@ -38,6 +38,7 @@ mod chunk;
 mod columns;
 mod head;
 mod layout;
+mod level;
 mod merge;
 mod reader;
 mod row;

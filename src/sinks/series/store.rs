@@ -35,7 +35,7 @@ const MERGES_MAX: usize = 16;
 /// Bytes written after which the file is synced and the write-ahead log is emptied.
 const CHECKPOINT_BYTES: usize = 4 << 20;
 
-/// Points that one call of `prune` visits.
+/// Points of one `prune`.
 const PRUNE_POINTS: usize = 4096;
 
 /// Names a point in one open store.
@@ -269,28 +269,32 @@ impl Series {
     /// Deletes rows whose last reading lies before the time that `before` gives for the tag.
     ///
     /// `None` keeps all of a tag. A row goes when all of it may go, so up to a row of readings
-    /// (4.5 hours at 1 s) stays longer; heads stay. One call visits a bounded number of points and
-    /// goes on where the last one ended; freed pages are used again.
+    /// (4.5 hours at 1 s) stays longer; heads stay. One call is bounded; freed pages are used again.
     pub fn prune(
         &mut self,
         before: impl Fn(&str) -> Option<Timestamp>,
     ) -> Result<Pruned, SeriesError> {
-        let end = (self.prune_next + PRUNE_POINTS).min(self.tags_stored);
+        let begin = self.prune_next.max(1);
+        let mut end = (begin + PRUNE_POINTS).min(self.tags_stored);
         let doing = SeriesError::store("pruning series");
         let transaction = self.connection.unchecked_transaction().map_err(&doing)?;
-        let (mut pruned, mut again, mut recent) = (Pruned::default(), false, Vec::new());
-        for point in self.prune_next.max(1)..end {
+        let (mut pruned, mut recent, mut room) = (Pruned::default(), Vec::new(), PRUNE_ROWS);
+        for point in begin..end {
             let Some(limit) = self.tags.get(point).and_then(|tag| before(tag)) else {
                 continue;
             };
             for place in Place::ALL {
                 let (rows, readings) =
-                    merge::prune_rows(&transaction, place, point, limit).map_err(&doing)?;
-                again |= rows == PRUNE_ROWS;
+                    merge::prune_rows(&transaction, place, point, limit, room).map_err(&doing)?;
+                room -= rows;
                 pruned.readings += readings;
                 if place == Place::Recent {
                     recent.push((point, readings as usize));
                 }
+            }
+            if room == 0 {
+                end = point; // once more
+                break;
             }
         }
         transaction.commit().map_err(&doing)?;
@@ -299,12 +303,8 @@ impl Series {
                 *left = left.saturating_sub(readings);
             }
         }
-        pruned.done = !again && end == self.tags_stored;
-        match (again, pruned.done) {
-            (true, _) => {} // the same points once more
-            (false, true) => self.prune_next = 0,
-            (false, false) => self.prune_next = end,
-        }
+        pruned.done = end >= self.tags_stored;
+        self.prune_next = if pruned.done { 0 } else { end };
         Ok(pruned)
     }
 

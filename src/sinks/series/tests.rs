@@ -423,3 +423,33 @@ fn too_many_buckets_are_refused() {
         assert!(matches!(answer, Err(SeriesError::Query { .. })));
     }
 }
+
+#[test]
+fn pruning_is_bounded_a_call_and_goes_on_where_it_ended() {
+    let mut store = Store::new();
+    for point in 0..5 {
+        for block in 0..60 {
+            let tag = format!("P{point}");
+            for at in block * 256..(block + 1) * 256 {
+                store.append(&tag, at, 1.0, Quality::Good);
+            }
+            store.series.commit(store.series.cursor() + 1).unwrap();
+        }
+    }
+    let all = |_: &str| Some(Timestamp(i64::MAX));
+    let (mut rows, mut calls) = (0, 0);
+    loop {
+        let pruned = store.series.prune(all).unwrap();
+        assert!(pruned.readings <= 256 * 256);
+        rows += pruned.readings;
+        calls += 1;
+        if pruned.done {
+            break;
+        }
+    }
+    assert_eq!(rows, 5 * 60 * 256);
+    assert_eq!(calls, 2, "300 rows of 256 readings");
+    for point in 0..5 {
+        assert!(store.samples(&format!("P{point}")).items.is_empty());
+    }
+}

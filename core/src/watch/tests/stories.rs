@@ -464,3 +464,20 @@ fn a_bundle_that_does_not_unfold_is_put_aside_and_told() {
         "{events:?}"
     );
 }
+
+#[test]
+fn what_the_centre_finds_about_itself_is_an_alarm_once() {
+    let mut story = Story::new();
+    story.until(1.0);
+    let found = |active| Input::Centre {
+        condition: SystemCondition::SinkBehind,
+        active,
+        why: "influxdb holds pruning".into(),
+    };
+    let effects = story.give(found(true));
+    assert_eq!(raised(&effects), ["centre.sink_behind"]);
+    assert_eq!(story.give(found(true)), [], "told once");
+    story.give(found(false));
+    let effects = story.until(100.0);
+    assert_eq!(returned(&effects), ["centre.sink_behind"]);
+}

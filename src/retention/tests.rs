@@ -1,0 +1,175 @@
+//! Old messages go, and what was found in them stays; a sink that is away holds them for a while.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use davy_core::hazard::{EvidencePart, HazardCommand, HazardStep};
+use tokio::sync::watch;
+
+use super::*;
+use crate::centre::tests::{POINTS, Run};
+use crate::journal::{Kind, Reader, verify};
+use crate::replay::replay;
+use crate::sinks::InfluxConfig;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A journal of two runs, so that it has its two snapshots, and a third that goes on.
+///
+/// In the first an entry of the ledger is found and its evidence filed.
+async fn grown(folder: &Path) -> Run {
+    let run = Run::start(folder, POINTS);
+    run.born().await;
+    for sequence in 1..20 {
+        run.value(sequence, 9.0).await;
+    }
+    let step = HazardStep::FileEvidence {
+        part: EvidencePart::Before,
+        content: Box::new(serde_json::json!({ "trend": [1, 2, 3] })),
+    };
+    let command = HazardCommand {
+        hazard: 1,
+        by: "system".into(),
+        comment: String::new(),
+        step,
+    };
+    run.centre.command(Input::Hazard(command)).await.unwrap();
+    run.stop().await;
+    let run = Run::start(folder, POINTS);
+    run.value(20, 9.0).await;
+    run.stop().await;
+    let run = Run::start(folder, POINTS);
+    run.value(21, 9.0).await;
+    run
+}
+
+async fn number(run: &Run) -> u64 {
+    run.centre.ask(Watch::number).await.unwrap()
+}
+
+/// Sinks that have followed up to now, synced.
+async fn caught_up(folder: &Path, run: &Run) -> Sinks {
+    let start = |number| {
+        let (committed, following) = watch::channel(number);
+        (
+            committed,
+            Sinks::start_with(folder, following, None, None).unwrap(),
+        )
+    };
+    let number = number(run).await;
+    let (_committed, sinks) = start(number);
+    let come = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while sinks.series_cursor() < number {
+            ticks.tick().await;
+        }
+    };
+    let patience = Duration::from_mins(1);
+    tokio::time::timeout(patience, come).await.unwrap();
+    sinks.stop();
+    start(number).1
+}
+
+fn later(run: &Run, days: u32) -> Timestamp {
+    run.centre.now() + DAY * days
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn old_messages_go_and_all_that_followed_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = grown(folder.path()).await;
+    let sinks = caught_up(folder.path(), &run).await;
+    let retention = Retention::default();
+    let young = later(&run, 29);
+    pass(retention, &run.centre, &sinks, young).await.unwrap();
+    let proven = || verify::verify(folder.path(), &[], |_, _| {}).unwrap();
+    assert_eq!(proven().pruned, 0);
+    let old = later(&run, 31);
+    pass(retention, &run.centre, &sinks, old).await.unwrap();
+    let verified = proven();
+    // Births of node and unit, and 19 values, before the older snapshot; what follows it stays.
+    assert_eq!(verified.pruned, 21);
+    assert!(!run.names().await.contains_key(ALARM));
+    let reader = Reader::open(folder.path()).unwrap();
+    let through = reader.pruned_through().unwrap();
+    let entries = reader.read_on(0, usize::MAX, 1_000).unwrap();
+    for entry in &entries {
+        let is_gone = entry.kind == Kind::Message && entry.number <= through;
+        assert_eq!(entry.input.is_none(), is_gone, "entry {}", entry.number);
+    }
+    let evidence = entries.iter().find(|entry| entry.kind == Kind::Command);
+    assert!(evidence.unwrap().number <= through);
+    // The replay begins at the snapshot and says so.
+    let replayed = replay(folder.path(), |_, _| {}).unwrap();
+    assert_eq!(replayed.through, verified.last);
+    assert!(replayed.from > through);
+    sinks.stop();
+    run.stop().await;
+    // And it starts again, to the same alarms.
+    let run = Run::start(folder.path(), POINTS);
+    assert!(run.names().await.contains_key("TF.a.gas2"));
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_sink_that_is_away_holds_them_for_a_while_and_is_alarmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = grown(folder.path()).await;
+    caught_up(folder.path(), &run).await.stop();
+    // Nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let influx = InfluxConfig {
+        url: format!("http://{}", address.unwrap()),
+        org: "works".into(),
+        bucket: "davy".into(),
+        token: String::new(),
+    };
+    let committed = run.centre.committed();
+    let sinks = Sinks::start_with(folder.path(), committed, Some(influx), None).unwrap();
+    let reader = Reader::open(folder.path()).unwrap();
+    let retention = Retention::default();
+    let old = later(&run, 31);
+    pass(retention, &run.centre, &sinks, old).await.unwrap();
+    assert!(run.names().await.contains_key(ALARM));
+    let before = number(&run).await;
+    pass(retention, &run.centre, &sinks, old).await.unwrap();
+    assert_eq!(number(&run).await, before, "told once");
+    let gone = |entries: &[crate::journal::reader::StoredEntry]| {
+        entries.iter().filter(|entry| entry.input.is_none()).count()
+    };
+    let read = || reader.read_on(0, usize::MAX, 1_000).unwrap();
+    assert_eq!(gone(&read()), 0, "held");
+    let too_old = later(&run, 61);
+    pass(retention, &run.centre, &sinks, too_old).await.unwrap();
+    assert_eq!(gone(&read()), 21, "no longer");
+    sinks.stop();
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_new_sink_on_a_pruned_journal_knows_what_births_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = grown(folder.path()).await;
+    let sinks = caught_up(folder.path(), &run).await;
+    let all = || {
+        let (from, to) = (Timestamp(0), Timestamp(i64::MAX));
+        sinks.series().range("TF.a", from, to, 1_000).unwrap().items
+    };
+    let before = all();
+    assert_eq!(before.len(), 21);
+    let old = later(&run, 31);
+    pass(Retention::default(), &run.centre, &sinks, old)
+        .await
+        .unwrap();
+    sinks.stop();
+    for file in ["series.db", "series.db-wal", "series.db-shm"] {
+        drop(std::fs::remove_file(folder.path().join(file)));
+    }
+    let sinks = caught_up(folder.path(), &run).await;
+    let (from, to) = (Timestamp(0), Timestamp(i64::MAX));
+    let found = sinks.series().range("TF.a", from, to, 1_000).unwrap().items;
+    assert_eq!(found, before[19..], "those after the snapshot");
+    run.stop().await;
+}
