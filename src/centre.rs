@@ -14,6 +14,7 @@
 //!
 //! Limits: [`QUEUE_MAX`] requests wait, a group takes [`GROUP_MAX`] of them or [`GROUP_BYTES_MAX`].
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -30,13 +31,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::entry;
-use crate::journal::{Journal, JournalError, Opened, Pruned};
+use crate::journal::{Journal, JournalError, Pruned};
 use crate::quarantine::Quarantine;
 
+mod resume;
 mod shown;
+mod snapshots;
 mod turn;
 
+pub use resume::Replay;
+use snapshots::Snapshots;
+pub(crate) use snapshots::restore;
 use turn::{Group, Loop};
 
 /// Requests that may wait for the loop; whoever sends more waits too.
@@ -50,9 +55,6 @@ pub const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// Groups that a slow listener of the live stream may fall behind before it must read the journal.
 const LIVE_MAX: usize = 1_024;
-
-/// A snapshot is taken after so many entries.
-const SNAPSHOT_ENTRIES: u64 = 50_000;
 
 /// How long to wait before a failed commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -76,6 +78,8 @@ pub enum Request {
         /// Where the answer goes, after the commit.
         answer: oneshot::Sender<Answer>,
     },
+    /// Something about the centre itself, which nobody waits for.
+    Own(Input),
     /// A question about what is committed.
     Ask(Question),
     /// Take old messages out of the journal: one bounded step.
@@ -148,7 +152,7 @@ pub struct Health {
     /// Makes every commit fail as on a full disk.
     #[cfg(test)]
     pub(crate) test_full: AtomicBool,
-    /// Makes messages of so many bytes crash the loop.
+    /// Makes messages of this sequence number crash the loop.
     #[cfg(test)]
     pub(crate) test_crash: AtomicU64,
     /// Messages taken.
@@ -171,8 +175,12 @@ pub enum CentreError {
     /// The journal.
     #[error("opening the journal: {0}")]
     Journal(#[from] JournalError),
-    /// An entry of it.
-    #[error("replaying entry {number} of the journal: {cause}")]
+    /// An entry of it cannot be judged again, or comes to something else.
+    #[error(
+        "replaying entry {number} of the journal: {cause}; allowed is what the journal holds, byte \
+         for byte. Start the version of davy that wrote it, or restore a backup. Or go on with what \
+         this version makes of the journal: `--accept-replay` (it is journaled)"
+    )]
     Replay {
         /// Which entry.
         number: u64,
@@ -211,12 +219,24 @@ pub struct Centre {
 #[error("the centre's loop has ended")]
 pub struct Ended;
 
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub enum Unanswered {
+    /// There is nobody to answer it.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// It broke while it was answered. The loop goes on.
+    #[error("the question broke while it was answered; the log says where")]
+    Broken,
+}
+
 impl Centre {
     /// Opens the journal in `folder`, goes on where it ended, brings `files` into force, and
     /// starts the loop. What goes out to gateways is sent to `outbound`.
     pub fn start(
         folder: &Path,
         files: Vec<SourceFile>,
+        replay: Replay,
         outbound: mpsc::Sender<Outbound>,
     ) -> Result<(Self, std::thread::JoinHandle<()>), CentreError> {
         let (journal, opened) = Journal::open(folder)?;
@@ -224,15 +244,20 @@ impl Centre {
             folder: folder.to_path_buf(),
             cause,
         })?;
-        let watch = resume(&journal, opened)?;
+        let (watch, accepted) = resume::resume(&journal, opened, replay)?;
         let clock = Arc::new(Clock::new(watch.now()));
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
         let (live, _) = broadcast::channel(LIVE_MAX);
         let (committed, following) = watch::channel(journal.last_number());
         let (full, fullness) = watch::channel(false);
         let health = Arc::new(Health::default());
+        #[cfg(test)]
+        health.test_full.store(
+            tests::TEST_FULL_AT_START.with(std::cell::Cell::get),
+            Ordering::Release,
+        );
         let mut run = Loop {
-            snapshot_at: watch.number() + SNAPSHOT_ENTRIES,
+            snapshots: Snapshots::after(watch.number()),
             watch,
             journal,
             quarantine,
@@ -242,9 +267,10 @@ impl Centre {
             full,
             outbound,
             health: Arc::clone(&health),
+            looked_at: clock.now(),
             group: Group::default(),
         };
-        run.begin(files)?;
+        run.begin(files, accepted)?;
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("centre".into())
@@ -275,18 +301,30 @@ impl Centre {
         given.await.map_err(|_| Ended)
     }
 
+    /// Says whether there is a connection to the broker.
+    pub async fn broker(&self, connected: bool) -> Result<(), Ended> {
+        let request = Request::Own(Input::Broker { connected });
+        self.requests.send(request).await.map_err(|_| Ended)
+    }
+
     /// Asks about what is committed. The question runs on the loop's thread: keep it short.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Watch) -> T + Send + 'static,
-    ) -> Result<T, Ended> {
+    ) -> Result<T, Unanswered> {
         let (answer, given) = oneshot::channel();
         let ask = Request::Ask(Box::new(move |watch| {
+            // It only reads: when it breaks, what is decided is as sound as before.
+            let said = catch_unwind(AssertUnwindSafe(|| question(watch)));
             // Whoever asked may have gone away.
-            drop(answer.send(question(watch)));
+            drop(answer.send(said));
         }));
         self.requests.send(ask).await.map_err(|_| Ended)?;
-        given.await.map_err(|_| Ended)
+        let said = given.await.map_err(|_| Ended)?;
+        said.map_err(|_| {
+            tracing::error!("a question broke; the panic before this line says where");
+            Unanswered::Broken
+        })
     }
 
     /// Takes the bytes of old messages out of the journal, as [`Journal::prune_inputs`]: one
@@ -335,52 +373,6 @@ impl Centre {
         // An error means that it has ended already.
         drop(self.requests.send(Request::Stop).await);
     }
-}
-
-/// The last snapshot, and the journal after it.
-fn resume(journal: &Journal, opened: Opened) -> Result<Watch, CentreError> {
-    let (mut watch, mut number) = match opened.snapshot {
-        Some(snapshot) => match Watch::restore(&snapshot.bytes) {
-            Ok(watch) => (watch, snapshot.number),
-            Err(error) => {
-                tracing::warn!(%error, "replaying the whole journal instead of a snapshot");
-                (Watch::new(), 0)
-            }
-        },
-        None => (Watch::new(), 0),
-    };
-    let reader = journal.reader()?;
-    let mut effects = Vec::new();
-    loop {
-        let entries = reader.read_on(number, GROUP_BYTES_MAX, GROUP_MAX)?;
-        let Some(last) = entries.last() else { break };
-        number = last.number;
-        for stored in &entries {
-            let failed = |cause: String| CentreError::Replay {
-                number: stored.number,
-                cause,
-            };
-            let bytes = stored.input.as_deref().ok_or_else(|| {
-                failed(
-                    "its bytes were pruned, and no snapshot after it can be read by this version; \
-                     start the one that wrote it, or restore a backup"
-                        .into(),
-                )
-            })?;
-            let input =
-                entry::decode(stored.kind, bytes).map_err(|error| failed(error.to_string()))?;
-            effects.clear();
-            watch.apply(stored.now, &input, &mut effects);
-            if entry::encode_effects(&effects) != stored.effects {
-                tracing::error!(
-                    number = stored.number,
-                    "replay gave other effects than the journal holds; \
-                     this program decides differently from the one that wrote them"
-                );
-            }
-        }
-    }
-    Ok(watch)
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use davy_core::reading::Timestamp;
 #[derive(Debug)]
 pub struct Clock {
     last: Mutex<Last>,
+    /// Sets the wall clock of a test ahead, in milliseconds.
+    #[cfg(test)]
+    pub(crate) test_ahead_ms: std::sync::atomic::AtomicI64,
 }
 
 #[derive(Debug)]
@@ -35,6 +38,8 @@ impl Clock {
         let last = Last { given, led };
         Self {
             last: Mutex::new(last),
+            #[cfg(test)]
+            test_ahead_ms: std::sync::atomic::AtomicI64::new(0),
         }
     }
 
@@ -49,7 +54,16 @@ impl Clock {
             Ok(last) => last,
             Err(poisoned) => poisoned.into_inner(),
         };
-        last.at(wall(), at)
+        #[cfg(not(test))]
+        let wall = wall();
+        #[cfg(test)]
+        let wall = Timestamp(
+            wall().0
+                + self
+                    .test_ahead_ms
+                    .load(std::sync::atomic::Ordering::Acquire),
+        );
+        last.at(wall, at)
     }
 }
 

@@ -30,242 +30,282 @@
 //! Passwords and tokens stand in files of their own: the site's files are journaled for good,
 //! these are not.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use davy_core::config::{Config, Fault, check};
+use davy_core::config::fault::{Faults, Place};
+use davy_core::config::fields::{Document, Fields};
+use davy_core::config::{Config, Fault, SourceFile, check};
 use davy_gateway::config::read_site_files;
-use serde::Deserialize;
 
 use crate::broker::Accounts;
+use crate::centre::Replay;
 use crate::retention::{DAYS_MAX, DAYS_MIN, Retention};
 use crate::serve::{Mqtt, Options};
 use crate::sinks::InfluxConfig;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    site: PathBuf,
-    data: PathBuf,
-    host_id: String,
-    http: RawHttp,
-    mqtt: RawMqtt,
-    influxdb: Option<RawInflux>,
-    #[serde(default)]
-    retention: RawRetention,
-}
+/// Largest of the centre's own files, in bytes: 2,500 gateways with their passwords, ten times over.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHttp {
-    listen: SocketAddr,
-}
+/// What a door may be.
+const LOOPBACK: &str = "a loopback address such as 127.0.0.1:8080, until there are users and TLS";
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMqtt {
-    listen: Option<SocketAddr>,
-    host: Option<String>,
-    port: Option<u16>,
-    user: String,
-    accounts: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInflux {
-    url: String,
-    org: String,
-    bucket: String,
-    token_file: PathBuf,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the names of the file")]
-struct RawRetention {
-    journal_days: Option<u64>,
-    series_days: Option<u64>,
-    waits_days: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAccounts {
-    centre: String,
-    #[serde(default)]
-    gateways: BTreeMap<String, String>,
-}
-
-/// Reads the centre's file and all that it names: every fault of them at once.
+/// Reads the centre's file and all that it names: every fault of all of them at once, and all that
+/// would keep the centre from being served.
 pub fn read(path: &Path) -> Result<Options, Vec<Fault>> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let raw: RawFile = parse(path).map_err(|fault| vec![fault])?;
-    let mut faults = Vec::new();
-    let site = folder.join(&raw.site);
-    let files = read_site_files(&site).unwrap_or_else(|mut more| {
-        faults.append(&mut more);
-        Vec::new()
-    });
-    let config = match check(&files) {
-        Ok(config) => Some(config),
-        Err(mut more) => {
-            if faults.is_empty() {
-                faults.append(&mut more);
-            }
-            None
-        }
-    };
-    let accounts = parse::<RawAccounts>(&folder.join(&raw.mqtt.accounts));
-    let accounts = accounts.map_err(|fault| faults.push(fault)).ok();
-    let mqtt = accounts.and_then(|accounts| mqtt(path, &raw.mqtt, accounts, config, &mut faults));
-    let influxdb = raw
-        .influxdb
-        .and_then(|raw| influxdb(path, folder, raw, &mut faults));
-    let retention = retention(path, &raw.retention, &mut faults);
-    match mqtt {
-        Some(mqtt) if faults.is_empty() => Ok(Options {
-            data: folder.join(raw.data),
-            files,
-            mqtt,
-            host_id: raw.host_id,
-            http: raw.http.listen,
-            influxdb,
-            retention,
-        }),
+    let mut faults = Faults::default();
+    let mut of_site = Vec::new();
+    let options = read_file(path, &mut faults, &mut of_site);
+    of_site.extend(faults.sorted());
+    match options {
+        Some(options) if of_site.is_empty() => Ok(options),
         _ => {
-            faults.sort();
-            Err(faults)
+            of_site.sort();
+            Err(of_site)
         }
     }
 }
 
-/// `InfluxDB`, with its token read and its address checked.
-fn influxdb(
-    path: &Path,
-    folder: &Path,
-    raw: RawInflux,
-    faults: &mut Vec<Fault>,
-) -> Option<InfluxConfig> {
-    let token_file = folder.join(&raw.token_file);
-    let token = std::fs::read_to_string(&token_file).map_err(|error| {
-        faults.push(whole(
-            &token_file,
-            &error.to_string(),
-            "a file with the token",
-        ));
+fn read_file(path: &Path, faults: &mut Faults, of_site: &mut Vec<Fault>) -> Option<Options> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let source = read_text(path, faults)?;
+    let document = Document::parse(&source, faults)?;
+    let mut root = document.root();
+    let site = root.string("site", faults);
+    let data = root.string("data", faults);
+    let host_id = root.id("host_id", faults);
+    let http = root.table("http", faults).and_then(|mut http| {
+        let listen = http.parsed("listen", LOOPBACK, faults, loopback);
+        http.finish(faults);
+        listen
     });
+    let (files, config) = read_site(&folder.join(site), of_site);
+    let mqtt = root.table("mqtt", faults);
+    let mqtt = mqtt.and_then(|fields| read_mqtt(fields, folder, config.as_ref(), faults));
+    let influxdb = root.optional_table("influxdb", faults);
+    let influxdb = influxdb.and_then(|fields| read_influxdb(fields, folder, faults));
+    let retention = root.optional_table("retention", faults);
+    let retention = read_retention(retention, faults);
+    if let (Some(http), Some(Mqtt::Embedded { listen, .. })) = (http, &mqtt)
+        && http == *listen
+        && http.port() != 0
+    {
+        let allowed = "an address of its own for HTTP and for MQTT";
+        faults.add(&root.place, "both keys `listen`", http, allowed);
+    }
+    root.finish(faults);
+    Some(Options {
+        data: folder.join(data),
+        files,
+        mqtt: mqtt?,
+        host_id,
+        http: http?,
+        influxdb,
+        replay: Replay::MustMatch,
+        retention,
+    })
+}
+
+/// The site's files, and what they come to where they are in order.
+fn read_site(path: &Path, of_site: &mut Vec<Fault>) -> (Vec<SourceFile>, Option<Config>) {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        // The key itself is wrong, which is told.
+        return (Vec::new(), None);
+    }
+    let read = read_site_files(path).and_then(|files| {
+        let config = check(&files)?;
+        Ok((files, Some(config)))
+    });
+    read.unwrap_or_else(|mut faults| {
+        of_site.append(&mut faults);
+        (Vec::new(), None)
+    })
+}
+
+/// The broker: exactly one of the embedded and an outside one.
+fn read_mqtt(
+    mut fields: Fields<'_>,
+    folder: &Path,
+    config: Option<&Config>,
+    faults: &mut Faults,
+) -> Option<Mqtt> {
+    let place = fields.place.clone();
+    let user = fields.string("user", faults);
+    let accounts = fields.string("accounts", faults);
+    let doors = ["listen", "host", "port"].map(|key| fields.has(key));
+    let accounts = (!accounts.is_empty()).then(|| folder.join(accounts));
+    let accounts = accounts.and_then(|path| read_accounts(&path, faults));
+    let mqtt = match doors {
+        [true, false, false] => {
+            let listen = fields.parsed("listen", LOOPBACK, faults, loopback);
+            accounts.and_then(|accounts| {
+                check_accounts(&accounts, &user, &place, config?, faults);
+                Some(Mqtt::Embedded {
+                    listen: listen?,
+                    accounts: Accounts {
+                        group: config?.group.clone(),
+                        gateways: accounts
+                            .gateways
+                            .into_iter()
+                            .map(|(id, _, it)| (id, it))
+                            .collect(),
+                        centre: (user, accounts.centre),
+                    },
+                })
+            })
+        }
+        [false, true, true] => {
+            let host = fields.string("host", faults);
+            let port = fields.whole("port", 1..=u32::from(u16::MAX), faults);
+            accounts.map(|accounts| Mqtt::Outside {
+                host,
+                port: u16::try_from(port).unwrap_or_default(),
+                account: (user, accounts.centre),
+            })
+        }
+        _ => {
+            let found = "a mixture of `listen`, `host` and `port`, or none";
+            let allowed = "`listen` for the embedded broker, or `host` and `port` for one outside";
+            faults.add(&place, "mqtt", found, allowed);
+            None
+        }
+    };
+    fields.finish(faults);
+    mqtt
+}
+
+/// Passwords as they are written.
+struct RawAccounts {
+    place: Place,
+    centre: String,
+    /// Gateway, line, password.
+    gateways: Vec<(String, Place, String)>,
+}
+
+fn read_accounts(path: &Path, faults: &mut Faults) -> Option<RawAccounts> {
+    let source = read_text(path, faults)?;
+    let document = Document::parse(&source, faults)?;
+    let mut root = document.root();
+    let accounts = RawAccounts {
+        place: root.place.clone(),
+        centre: root.string("centre", faults),
+        gateways: root.named_strings("gateways", faults),
+    };
+    root.finish(faults);
+    Some(accounts)
+}
+
+/// Every gateway of the site has a password, and no name is taken twice.
+fn check_accounts(
+    accounts: &RawAccounts,
+    user: &str,
+    mqtt: &Place,
+    config: &Config,
+    faults: &mut Faults,
+) {
+    let allowed = "one for each gateway of the site";
+    for gateway in &config.gateways {
+        if !accounts.gateways.iter().any(|(id, ..)| *id == gateway.id) {
+            let found = format!("no password for gateway `{}`", gateway.id);
+            faults.add(&accounts.place, "gateways", found, allowed);
+        }
+    }
+    for (id, place, _) in &accounts.gateways {
+        if !config.gateways.iter().any(|gateway| gateway.id == *id) {
+            let found = format!("a password for `{id}`, which is no gateway of the site");
+            faults.add(place, "gateways", found, allowed);
+        }
+    }
+    if accounts.gateways.iter().any(|(id, ..)| id == user) {
+        let found = format!("`{user}`, which is a gateway");
+        faults.add(
+            mqtt,
+            "mqtt, key `user`",
+            found,
+            "a name that no gateway has",
+        );
+    }
+}
+
+/// `InfluxDB`, with its token read and its address checked.
+fn read_influxdb(
+    mut fields: Fields<'_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> Option<InfluxConfig> {
+    let place = fields.place.clone();
+    let (url, org) = (fields.string("url", faults), fields.string("org", faults));
+    let bucket = fields.string("bucket", faults);
+    let token_file = fields.string("token_file", faults);
+    fields.finish(faults);
+    if token_file.is_empty() || url.is_empty() {
+        return None;
+    }
+    let token = read_text(&folder.join(token_file), faults);
     let config = InfluxConfig {
-        url: raw.url,
-        org: raw.org,
-        bucket: raw.bucket,
-        token: token.ok()?.trim().to_owned(),
+        url,
+        org,
+        bucket,
+        // One that cannot be read is told; it hides nothing that is wrong with the address.
+        token: token.map_or_else(|| "token".into(), |token| token.text.trim().to_owned()),
     };
     if let Err(error) = config.check() {
-        let found = error.to_string();
-        faults.push(whole(path, &found, "an address such as http://host:8086"));
-        return None;
+        let allowed = "an address such as http://host:8086, and a token";
+        faults.add(&place, "influxdb", error, allowed);
     }
     Some(config)
 }
 
 /// How long readings are kept: the defaults with what the file says of them.
-fn retention(path: &Path, raw: &RawRetention, faults: &mut Vec<Fault>) -> Retention {
-    let mut days = |key: &str, found: Option<u64>, least: u64, default: Duration| {
-        let Some(days) = found else { return default };
-        if !(least..=DAYS_MAX).contains(&days) {
-            let what = format!("`{key}` of {days} days");
-            faults.push(whole(path, &what, &format!("{least} to {DAYS_MAX}")));
-        }
-        Duration::from_hours(days.min(DAYS_MAX) * 24)
-    };
+fn read_retention(fields: Option<Fields<'_>>, faults: &mut Faults) -> Retention {
     let default = Retention::default();
-    Retention {
-        journal: days("journal_days", raw.journal_days, DAYS_MIN, default.journal),
-        series: days("series_days", raw.series_days, DAYS_MIN, default.series),
-        waits: days("waits_days", raw.waits_days, 0, default.waits),
-    }
+    let Some(mut fields) = fields else {
+        return default;
+    };
+    let mut days = |key, least: u64, default: Duration| {
+        if fields.has(key) {
+            Duration::from_hours(fields.long(key, least..=DAYS_MAX, faults) * 24)
+        } else {
+            default
+        }
+    };
+    let retention = Retention {
+        journal: days("journal_days", DAYS_MIN, default.journal),
+        series: days("series_days", DAYS_MIN, default.series),
+        waits: days("waits_days", 0, default.waits),
+    };
+    fields.finish(faults);
+    retention
 }
 
-/// The broker: exactly one of the embedded and an outside one.
-fn mqtt(
-    path: &Path,
-    raw: &RawMqtt,
-    accounts: RawAccounts,
-    config: Option<Config>,
-    faults: &mut Vec<Fault>,
-) -> Option<Mqtt> {
-    let account = (raw.user.clone(), accounts.centre);
-    match (raw.listen, &raw.host, raw.port) {
-        (Some(listen), None, None) => {
-            let config = config?;
-            for gateway in &config.gateways {
-                if accounts
-                    .gateways
-                    .get(&gateway.id)
-                    .is_none_or(String::is_empty)
-                {
-                    let what = format!("no password for gateway `{}`", gateway.id);
-                    faults.push(whole(
-                        &raw.accounts,
-                        &what,
-                        "one for each gateway of the site",
-                    ));
-                }
-            }
-            Some(Mqtt::Embedded {
-                listen,
-                accounts: Accounts {
-                    group: config.group,
-                    gateways: accounts.gateways,
-                    centre: account,
-                },
-            })
+fn loopback(text: &str) -> Option<SocketAddr> {
+    let address: SocketAddr = text.parse().ok()?;
+    address.ip().is_loopback().then_some(address)
+}
+
+fn read_text(path: &Path, faults: &mut Faults) -> Option<SourceFile> {
+    let place = Place {
+        file: path.display().to_string().into(),
+        line: 0,
+    };
+    let name = place.file.to_string();
+    let size = std::fs::metadata(path).map(|about| about.len());
+    let text = match size {
+        Ok(size) if size > FILE_BYTES_MAX => {
+            let allowed = format!("{FILE_BYTES_MAX} bytes");
+            faults.add(&place, "the file", format!("{size} bytes"), allowed);
+            return None;
         }
-        (None, Some(host), Some(port)) => Some(Mqtt::Outside {
-            host: host.clone(),
-            port,
-            account,
-        }),
-        _ => {
-            let found = "a mixture of `listen`, `host` and `port`, or none";
-            let allowed = "`listen` for the embedded broker, or `host` and `port` for one outside";
-            faults.push(whole(path, found, allowed));
+        Ok(_) => std::fs::read_to_string(path),
+        Err(error) => Err(error),
+    };
+    match text {
+        Ok(text) => Some(SourceFile { name, text }),
+        Err(error) => {
+            faults.add(&place, "the file", error, "a file that can be read");
             None
         }
-    }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Fault> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| whole(path, &error.to_string(), "a file that can be read"))?;
-    toml::from_str(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = text
-            .as_bytes()
-            .iter()
-            .take(at)
-            .filter(|byte| **byte == b'\n');
-        Fault {
-            line: 1 + line.count() as u32,
-            ..whole(
-                path,
-                error.message(),
-                "see the module `config` of the centre",
-            )
-        }
-    })
-}
-
-fn whole(path: &Path, found: &str, allowed: &str) -> Fault {
-    Fault {
-        file: path.display().to_string(),
-        line: 0,
-        what: "the file".into(),
-        found: found.into(),
-        allowed: allowed.into(),
     }
 }
 
@@ -303,7 +343,10 @@ mod tests {
     #[test]
     fn faults_name_the_file_and_what_is_allowed() {
         let unknown = changed("davy.toml", "host_id", "hots_id");
-        assert!(unknown[0].contains("davy.toml:5"), "{unknown:?}");
+        assert!(
+            unknown.iter().any(|fault| fault.contains("davy.toml:5")),
+            "{unknown:?}"
+        );
         let lacks = changed("accounts.toml", "reactor = ", "other = ");
         assert!(
             lacks[0].contains("no password for gateway `reactor`"),
@@ -325,8 +368,14 @@ mod tests {
         let short = "accounts.toml\"\n[retention]\njournal_days = 3\nwaits_days = 0";
         let faults = changed("davy.toml", "accounts.toml\"", short);
         assert_eq!(faults.len(), 1, "{faults:?}");
-        assert!(faults[0].contains("`journal_days` of 3 days"), "{faults:?}");
-        assert!(faults[0].contains("4 to 36500"), "{faults:?}");
+        assert!(
+            faults[0].contains("`journal_days`: found `3`"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[0].contains("a whole number, 4 to 36500"),
+            "{faults:?}"
+        );
     }
 
     #[test]
@@ -336,6 +385,54 @@ mod tests {
             "accounts.toml\"",
             "none.toml\"\n[influxdb]\nurl = \"nowhere\"\norg = \"o\"\nbucket = \"b\"\ntoken_file = \"none\"",
         );
-        assert_eq!(both.len(), 2, "{both:?}");
+        assert_eq!(both.len(), 3, "{both:?}");
+    }
+
+    #[test]
+    fn every_fault_of_the_centres_file_comes_at_once_with_its_line() {
+        let faults = changed(
+            "davy.toml",
+            "listen = \"127.0.0.1:8080\"",
+            "listen = \"0.0.0.0:8080\"\nlistens = 1",
+        );
+        let lines = [
+            "davy.toml:8: http, key `listen`",
+            "davy.toml:9: http, unknown key",
+        ];
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        for (fault, line) in faults.iter().zip(lines) {
+            assert!(fault.contains(line), "{line}: {fault}");
+        }
+        let rest = changed("davy.toml", "user = \"davy-centre\"", "user = \"reactor\"");
+        assert!(
+            rest[0].contains("`reactor`, which is a gateway"),
+            "{rest:?}"
+        );
+        let same = changed("davy.toml", "127.0.0.1:1883", "127.0.0.1:8080");
+        assert!(same[0].contains("both keys `listen`"), "{same:?}");
+        let all = changed(
+            "davy.toml",
+            "host_id = \"davy\"",
+            "host_id = \"da/vy\"\nmore = 1",
+        );
+        assert_eq!(all.len(), 2, "{all:?}");
+    }
+
+    #[test]
+    fn a_password_that_is_empty_or_for_nobody_is_refused() {
+        let centre = changed("accounts.toml", "\"example-centre\"", "\"\"");
+        assert!(
+            centre[0].contains("accounts.toml:4: key `centre`"),
+            "{centre:?}"
+        );
+        let gateway = changed("accounts.toml", "\"example-reactor\"", "\"\"");
+        assert!(
+            gateway
+                .iter()
+                .any(|fault| fault.contains("accounts.toml:8")),
+            "{gateway:?}"
+        );
+        let nobody = changed("accounts.toml", "[gateways]", "[gateways]\nnobody = \"a\"");
+        assert!(nobody[0].contains("accounts.toml:7"), "{nobody:?}");
     }
 }

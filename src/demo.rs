@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Accounts;
+use crate::centre::Replay;
 use crate::retention::Retention;
 use crate::secret::{self, NoRandomness};
 use crate::serve::{self, Mqtt, ServeError, Serving};
@@ -80,6 +81,8 @@ pub struct Options {
     pub seed: u64,
     /// What happens at them.
     pub story: Story,
+    /// What to do when the replay of the journal differs.
+    pub replay: Replay,
 }
 
 /// Why the demo does not run.
@@ -146,6 +149,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Demo, DemoEr
             host_id: HOST_ID.into(),
             http: options.http,
             influxdb: None,
+            replay: options.replay,
             retention: Retention::default(),
         },
         &said,

@@ -31,17 +31,25 @@ pub fn encode(input: &Input) -> (Kind, Vec<u8>) {
         Input::Alarm(_) | Input::Hazard(_) | Input::Centre { .. } => Kind::Command,
         Input::Tick => Kind::Tick,
         Input::Quarantined { .. } => Kind::Quarantined,
+        Input::StoodStill { .. } | Input::Broker { .. } | Input::ReplayAccepted { .. } => {
+            Kind::Centre
+        }
         Input::Message { topic, payload } => {
-            let mut bytes = Vec::with_capacity(2 + topic.len() + payload.len());
-            // MQTT gives a topic's length in two bytes as well.
-            let length = u16::try_from(topic.len()).unwrap_or(u16::MAX);
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(&topic.as_bytes()[..usize::from(length)]);
-            bytes.extend_from_slice(payload);
-            return (Kind::Message, bytes);
+            return (Kind::Message, encode_message(topic, payload));
         }
     };
     (kind, serde_json::to_vec(input).unwrap_or_default())
+}
+
+/// The bytes of a message.
+pub fn encode_message(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2 + topic.len() + payload.len());
+    // MQTT gives a topic's length in two bytes as well.
+    let length = u16::try_from(topic.len()).unwrap_or(u16::MAX);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&topic.as_bytes()[..usize::from(length)]);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// The input of an entry.
@@ -94,7 +102,18 @@ mod tests {
                 sequence: 1,
             }),
         };
-        for input in [message, started, quarantined, Input::Tick] {
+        let stood_still = Input::StoodStill {
+            since: davy_core::reading::Timestamp(5),
+        };
+        let broker = Input::Broker { connected: true };
+        for input in [
+            message,
+            started,
+            quarantined,
+            stood_still,
+            broker,
+            Input::Tick,
+        ] {
             let (kind, bytes) = encode(&input);
             assert_eq!(decode(kind, &bytes)?, input);
         }

@@ -27,7 +27,7 @@ use davy_core::watch::{Input, Watch};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::centre::{Centre, Ended};
+use crate::centre::{Centre, Unanswered};
 use crate::journal::Reader;
 use crate::sinks::Sinks;
 use crate::sinks::series::SeriesReader;
@@ -98,7 +98,7 @@ pub async fn run(centre: Centre, sinks: Sinks, folder: PathBuf, cancel: Cancella
             () = cancel.cancelled() => return,
             _ = pause.tick() => {}
         }
-        if freezer.pass(centre.now()).await.is_err() {
+        if let Err(Unanswered::Ended(_)) = freezer.pass(centre.now()).await {
             return;
         }
     }
@@ -123,7 +123,7 @@ impl Freezer {
     }
 
     /// Files what is due at `now` and whose readings are in the series, oldest entries first.
-    async fn pass(&mut self, now: Timestamp) -> Result<(), Ended> {
+    async fn pass(&mut self, now: Timestamp) -> Result<(), Unanswered> {
         let asked = self
             .centre
             .ask(move |watch| (lacking(watch, now), watch.number()));
@@ -154,7 +154,7 @@ impl Freezer {
     }
 
     /// Reads one half and files it, or has it wait for another try.
-    async fn freeze(&mut self, half: Half, now: Timestamp) -> Result<(), Ended> {
+    async fn freeze(&mut self, half: Half, now: Timestamp) -> Result<(), Unanswered> {
         let (hazard, part) = (half.hazard, half.part);
         let (series, folder) = (self.sinks.series(), self.folder.clone());
         let read = tokio::task::spawn_blocking(move || {

@@ -4,8 +4,11 @@
 //! gateways that the host is there (Sparkplug's STATE, retained, with a last will), and passes on
 //! what the loop has to say to them.
 //!
+//! A centre that cannot commit hangs up: its last will says offline, and the gateways annunciate by
+//! themselves. Once commits work it connects again.
+//!
 //! Invariants: a message that the loop has no room for is waited with, never dropped; nothing of a
-//! gateway is freed by what happens here.
+//! gateway is freed by what happens here; the loop is told of every connection and of its end.
 //!
 //! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most.
 
@@ -26,10 +29,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::CENTRE_ID;
-use crate::centre::{Centre, Outbound};
+use crate::centre::{Centre, Ended, Outbound};
 
 /// How long to wait before the broker is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked at whether the loop turns.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A loop that has not turned for so many looks cannot commit. It turns once a second when nothing
+/// comes.
+const STALLED_LOOKS: u32 = 5;
 
 /// Packets on their way to the broker.
 const PACKETS_MAX: usize = 1_024;
@@ -67,7 +77,7 @@ pub struct Counters {
 
 /// Why a bundle could not be unfolded.
 #[derive(Debug, Error)]
-enum BundleError {
+pub(crate) enum BundleError {
     #[error("unpacking a bundle: {0}")]
     Zstd(std::io::Error),
     #[error("reading a bundle: {0}")]
@@ -85,27 +95,80 @@ pub async fn run(
     counters: Arc<Counters>,
     cancel: CancellationToken,
 ) {
+    let mut tells_first = true;
+    let mut full = centre.full();
     loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = full.wait_for(|full| !*full) => {}
+        }
         let since = centre.now();
         let (client, events) = connect(&link, since);
+        let mut is_stalled = false;
         // An answer that is cut off by the end of the connection is given again: gateways say
         // their messages again until they hear that those are committed.
         let centre_ended = tokio::select! {
             () = cancel.cancelled() => true,
             ended = listen(&link, &centre, client.clone(), since, events, &counters) => ended,
             () = answer(&client, &link, &centre, &mut outbound) => true,
+            () = stalled(&centre) => {
+                is_stalled = true;
+                false
+            }
         };
-        if counters.connected.swap(false, Ordering::AcqRel) {
+        let was_connected = counters.connected.swap(false, Ordering::AcqRel);
+        if was_connected {
             counters.reconnects.fetch_add(1, Ordering::Relaxed);
         }
         if centre_ended {
             return;
         }
+        if is_stalled {
+            tracing::error!("nothing can be committed: hanging up, so that gateways annunciate");
+        }
+        let goes_on = async {
+            if was_connected || std::mem::take(&mut tells_first) {
+                centre.broker(false).await?;
+            }
+            if is_stalled {
+                recovered(&centre).await;
+            }
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+            Ok::<(), Ended>(())
+        };
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+            done = goes_on => if done.is_err() { return },
         }
     }
+}
+
+/// Waits until commits no longer work: the disk refuses them, or the loop does not turn.
+async fn stalled(centre: &Centre) {
+    let mut full = centre.full();
+    let (mut turned, mut looks) = (turn(centre), 0);
+    while looks < STALLED_LOOKS {
+        tokio::select! {
+            biased;
+            _ = full.wait_for(|full| *full) => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let before = std::mem::replace(&mut turned, turn(centre));
+        looks = if before == turned { looks + 1 } else { 0 };
+    }
+}
+
+/// Waits until the loop turns again, or has ended.
+async fn recovered(centre: &Centre) {
+    let before = turn(centre);
+    while turn(centre) == before && !centre.health().ended.load(Ordering::Acquire) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Another value with each turn of the loop whose commit worked.
+fn turn(centre: &Centre) -> i64 {
+    centre.health().alive_at_ms.load(Ordering::Acquire)
 }
 
 /// Hands on what the loop has to say, until it has ended.
@@ -162,6 +225,10 @@ async fn listen(
                     port = link.port,
                     "connected to the broker"
                 );
+                // Before any birth: gateways are unseen until they are born again.
+                if centre.broker(true).await.is_err() {
+                    return true;
+                }
                 // On a task of its own: it waits for room that only this loop makes.
                 tokio::spawn(greet(client.clone(), link.clone(), since));
                 counters.connected.store(true, Ordering::Release);
@@ -223,11 +290,7 @@ async fn speak(client: &AsyncClient, link: &Link, now: Timestamp, outbound: Outb
     }
 }
 
-async fn take(
-    centre: &Centre,
-    publish: &Publish,
-    counters: &Counters,
-) -> Result<(), crate::centre::Ended> {
+async fn take(centre: &Centre, publish: &Publish, counters: &Counters) -> Result<(), Ended> {
     let (topic, payload) = (&publish.topic, &publish.payload);
     if let Ok(Topic::Node {
         group,
@@ -255,13 +318,14 @@ async fn take(
 
 /// The stored messages in a bundle, as the gateway would have sent them one by one. None when the
 /// message carries no bundle.
-fn unfold(
+pub(crate) fn unfold(
     group: &str,
     node: &str,
     payload: &[u8],
     now: Timestamp,
 ) -> Result<Vec<(String, Vec<u8>)>, BundleError> {
-    let Some(backlog) = read_node_data(payload)?.backlog else {
+    // What is no message at all is no bundle: the loop judges it.
+    let Some(backlog) = read_node_data(payload).ok().and_then(|data| data.backlog) else {
         return Ok(Vec::new());
     };
     let bytes = zstd::bulk::decompress(&backlog, BUNDLE_BYTES_MAX).map_err(BundleError::Zstd)?;
@@ -282,3 +346,6 @@ fn unfold(
     }
     Ok(messages)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use davy::centre::Centre;
+use davy::centre::{Centre, Replay};
 use davy::journal::Anchor;
 use davy::{config, demo, journal, replay, serve};
 use davy_core::config::Fault;
@@ -50,6 +50,9 @@ enum Command {
         /// For programs: no progress on the terminal.
         #[arg(long)]
         headless: bool,
+        /// Go on even if this version makes something else of the journal than is in it.
+        #[arg(long)]
+        accept_replay: bool,
         /// A file to write the addresses to (JSON) once everything runs.
         #[arg(long)]
         ready_file: Option<PathBuf>,
@@ -59,6 +62,9 @@ enum Command {
         /// The centre's file.
         #[arg(long)]
         config: PathBuf,
+        /// Go on even if this version makes something else of the journal than is in it.
+        #[arg(long)]
+        accept_replay: bool,
     },
     /// Check a centre's file or a site's, and say all that is wrong with it.
     Check {
@@ -114,8 +120,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             anchor,
         } => verify(&data, replay, &anchor),
         Command::Backup { data, to } => backup(&data, &to),
-        Command::Serve { config } => {
-            let options = config::read(&config).map_err(|faults| told(&faults))?;
+        Command::Serve {
+            config,
+            accept_replay,
+        } => {
+            let mut options = config::read(&config).map_err(|faults| told(&faults))?;
+            options.replay = replay_of(accept_replay);
             runtime()?.block_on(serving(options))
         }
         Command::Demo {
@@ -126,6 +136,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             seed,
             quiet,
             headless,
+            accept_replay,
             ready_file,
         } => {
             let options = demo::Options {
@@ -135,9 +146,18 @@ fn run(command: Command) -> anyhow::Result<()> {
                 plants,
                 seed,
                 story: if quiet { Story::quiet() } else { Story::demo() },
+                replay: replay_of(accept_replay),
             };
             runtime()?.block_on(demonstrate(options, headless, ready_file))
         }
+    }
+}
+
+fn replay_of(accept: bool) -> Replay {
+    if accept {
+        Replay::Accept
+    } else {
+        Replay::MustMatch
     }
 }
 
@@ -224,10 +244,12 @@ async fn stopped(centre: &Centre) -> anyhow::Result<()> {
 fn check(file: &Path) -> anyhow::Result<()> {
     let text =
         std::fs::read_to_string(file).with_context(|| format!("reading `{}`", file.display()))?;
-    // A centre's file names its site; a site's file names its points.
-    let of_centre = text
-        .lines()
-        .any(|line| line.trim_start().starts_with("site"));
+    // A centre's file says where it listens; a site's file names its points.
+    let of_centre = text.lines().map(str::trim_start).any(|line| {
+        ["site", "host_id", "[http]", "[mqtt]"]
+            .iter()
+            .any(|own| line.starts_with(own))
+    });
     if of_centre {
         config::read(file).map_err(|faults| told(&faults))?;
         say("the centre's file and its site are in order");

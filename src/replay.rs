@@ -9,6 +9,7 @@ use std::path::Path;
 use davy_core::watch::Watch;
 use thiserror::Error;
 
+use crate::centre::restore;
 use crate::entry::{self, EntryError};
 use crate::journal::{JournalError, Reader};
 
@@ -117,5 +118,5 @@ fn begin(reader: &Reader) -> Result<Watch, ReplayError> {
     let gone = |why: String| ReplayError::Pruned { through, why };
     let snapshot = reader.snapshot(through)?;
     let snapshot = snapshot.ok_or_else(|| gone("there is none".into()))?;
-    Watch::restore(&snapshot.bytes).map_err(|error| gone(error.to_string()))
+    restore(&snapshot.bytes).map_err(|error| gone(error.to_string()))
 }

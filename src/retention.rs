@@ -20,7 +20,7 @@ use davy_core::reading::Timestamp;
 use davy_core::watch::{Input, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::centre::{Centre, Ended};
+use crate::centre::{Centre, Unanswered};
 use crate::sinks::Sinks;
 
 /// The alarm, as the configuration names it.
@@ -76,7 +76,7 @@ pub async fn run(retention: Retention, centre: Centre, sinks: Sinks, cancel: Can
         }
         tokio::select! {
             () = cancel.cancelled() => return,
-            done = pass(retention, &centre, &sinks, centre.now()) => if done.is_err() {
+            done = pass(retention, &centre, &sinks, centre.now()) => if let Err(Unanswered::Ended(_)) = done {
                 return;
             }
         }
@@ -89,7 +89,7 @@ async fn pass(
     centre: &Centre,
     sinks: &Sinks,
     now: Timestamp,
-) -> Result<(), Ended> {
+) -> Result<(), Unanswered> {
     let old = before(now, retention.journal);
     let held = steps(centre, old, || sinks.oldest_cursor()).await?;
     // What no sink may hold any longer goes past it; it counts what it never saw.
@@ -109,7 +109,7 @@ async fn steps(
     centre: &Centre,
     before: Timestamp,
     not_after: impl Fn() -> u64,
-) -> Result<Option<u64>, Ended> {
+) -> Result<Option<u64>, Unanswered> {
     loop {
         let Some(pruned) = centre.prune(before, not_after()).await? else {
             return Ok(None);
@@ -134,7 +134,7 @@ fn behind(sinks: &Sinks, held: u64) -> Vec<String> {
 }
 
 /// Raises or ends the alarm, when it is not as it should be.
-async fn tell(centre: &Centre, holding: &[String]) -> Result<(), Ended> {
+async fn tell(centre: &Centre, holding: &[String]) -> Result<(), Unanswered> {
     let active = !holding.is_empty();
     let is_told = centre.ask(|watch: &Watch| {
         let mut alarms = watch.engine().alarms();

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use davy_core::config::SourceFile;
 use thiserror::Error;
@@ -15,13 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{LiveSeats, Sessions, Shared, router};
 use crate::broker::{Accounts, Broker, BrokerError};
-use crate::centre::{Centre, CentreError};
+use crate::centre::{Centre, CentreError, Replay};
+use crate::journal::checkpoint;
 use crate::retention::{self, Retention};
 use crate::sinks::{InfluxConfig, Sinks, SinksError};
 use crate::{evidence, ingest};
 
 /// Answers to gateways that wait for the broker.
 const OUTBOUND_MAX: usize = 1_024;
+
+/// How long requests on their way may take once the centre ends.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// What the centre is run by.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// `InfluxDB` 2, if readings go there as well.
     pub influxdb: Option<InfluxConfig>,
+    /// What to do when the replay of the journal differs.
+    pub replay: Replay,
     /// How long readings are kept.
     pub retention: Retention,
 }
@@ -103,6 +110,7 @@ pub struct Serving {
     pub mqtt: (String, u16),
     /// The loop.
     pub centre: Centre,
+    data: PathBuf,
     broker: Option<Broker>,
     thread: std::thread::JoinHandle<()>,
     sinks: Sinks,
@@ -113,7 +121,8 @@ pub struct Serving {
 /// Starts everything; `said` is told what is being done.
 pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, ServeError> {
     loopback("HTTP", options.http)?;
-    let gateways = gateways(&options.files);
+    let config = davy_core::config::check(&options.files).map_err(CentreError::Config)?;
+    let gateways = config.gateways.into_iter().map(|one| one.id).collect();
     let (mqtt, account, group, broker) = match &options.mqtt {
         Mqtt::Embedded { listen, accounts } => {
             loopback("the MQTT broker", *listen)?;
@@ -127,14 +136,12 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
             host,
             port,
             account,
-        } => {
-            let group = group(&options.files);
-            ((host.clone(), *port), account.clone(), group, None)
-        }
+        } => ((host.clone(), *port), account.clone(), config.group, None),
     };
     said("opening the journal and going on where it ended");
     let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
-    let (centre, thread) = Centre::start(&options.data, options.files.clone(), outbound)?;
+    let (data, files) = (&options.data, options.files.clone());
+    let (centre, thread) = Centre::start(data, files, options.replay, outbound)?;
     said("opening the series");
     let (influxdb, kept) = (options.influxdb.clone(), options.retention.series);
     let sinks = Sinks::start(&options.data, &centre, influxdb, kept)?;
@@ -164,11 +171,13 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         ingest: counters,
         sessions: Sessions::open(&options.data),
         live: LiveSeats::default(),
+        closing: cancel.clone(),
     });
     let http = listen(options.http, shared, &cancel, &mut tasks).await?;
     Ok(Serving {
         http,
         mqtt,
+        data: options.data,
         centre,
         broker,
         thread,
@@ -204,7 +213,10 @@ impl Serving {
     /// Ends everything in order: nothing new comes in, what waits is committed, sinks are synced.
     pub async fn stop(mut self) {
         self.cancel.cancel();
-        self.tasks.shutdown().await;
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSE_MAX, ended).await.is_err() {
+            self.tasks.shutdown().await;
+        }
         self.centre.stop().await;
         let thread = self.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join().is_ok());
@@ -212,6 +224,8 @@ impl Serving {
             tracing::error!("the loop did not end in order");
         }
         self.sinks.stop();
+        drop(self.sinks);
+        fold(self.data).await;
         if let Some(broker) = self.broker {
             broker.stop().await;
         }
@@ -227,17 +241,33 @@ async fn listen(
     let failed = |source| ServeError::Http { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
-    let cancel = cancel.clone();
+    let closing = cancel.clone().cancelled_owned();
     tasks.spawn(async move {
-        let serve = axum::serve(listener, router(shared));
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            served = serve => if let Err(error) = served {
-                tracing::error!(%error, "HTTP has ended");
-            }
+        // Requests on their way are answered, and connections closed with them.
+        let serve = axum::serve(listener, router(shared)).with_graceful_shutdown(closing);
+        if let Err(error) = serve.await {
+            tracing::error!(%error, "HTTP has ended");
         }
     });
     Ok(at)
+}
+
+/// Leaves whole files behind: the last one to close a file with nobody beside it takes its log in.
+async fn fold(folder: PathBuf) {
+    let done = tokio::task::spawn_blocking(move || {
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            let file = entry.path();
+            if file.extension().is_some_and(|end| end == "sqlite")
+                && let Err(error) = checkpoint::fold(&file)
+            {
+                tracing::warn!(%error, file = %file.display(), "its log stays beside it");
+            }
+        }
+        std::io::Result::Ok(())
+    });
+    if !matches!(done.await, Ok(Ok(()))) {
+        tracing::warn!("the data folder could not be listed; logs stay beside their files");
+    }
 }
 
 fn loopback(what: &'static str, address: SocketAddr) -> Result<(), ServeError> {
@@ -248,19 +278,6 @@ fn loopback(what: &'static str, address: SocketAddr) -> Result<(), ServeError> {
         what,
         found: address,
     })
-}
-
-/// Gateways of the site; none when its files have faults, which the loop tells.
-fn gateways(files: &[SourceFile]) -> Vec<String> {
-    let config = davy_core::config::check(files);
-    config.map_or_else(
-        |_| Vec::new(),
-        |config| config.gateways.into_iter().map(|one| one.id).collect(),
-    )
-}
-
-fn group(files: &[SourceFile]) -> String {
-    davy_core::config::check(files).map_or_else(|_| String::new(), |config| config.group)
 }
 
 /// Whether a data folder has a journal already.

@@ -79,6 +79,7 @@ impl Site {
             host_id: "davy".into(),
             http: free,
             influxdb: None,
+            replay: davy::centre::Replay::MustMatch,
             retention: davy::retention::Retention::default(),
         };
         serve::start(options, |_| ()).await.unwrap()

@@ -181,6 +181,7 @@ pub async fn serve(folder: &Path, files: Vec<SourceFile>, config: &Config) -> Se
         host_id: HOST_ID.into(),
         http: free,
         influxdb: None,
+        replay: davy::centre::Replay::MustMatch,
     };
     serve::start(options, |_| {}).await.expect("the centre")
 }

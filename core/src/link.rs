@@ -214,8 +214,9 @@ impl Links {
         self.take(now, topic, payload, config, directory, taken);
     }
 
-    /// The centre has started: who was there before may have gone meanwhile without a word, so
-    /// each gateway is unseen until it is born again. Those that live are asked for births at once.
+    /// The centre has started, or has its broker back: who was there before may have gone meanwhile
+    /// without a word, so each gateway is unseen until it is born again. Those that live are asked
+    /// for births at once.
     pub fn restart(&mut self, now: Timestamp, taken: &mut Taken) {
         for (id, link) in &mut self.links {
             if link.online {

@@ -123,6 +123,7 @@ impl Client {
         heartbeat.reset();
         loop {
             tokio::select! {
+                () = self.shared.closing.cancelled() => return Err(Gone),
                 _ = heartbeat.tick() => self.beat().await?,
                 told = follow.recv() => match told {
                     Ok(told) => self.tell(told.number, &told.effects).await?,

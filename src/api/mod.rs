@@ -19,6 +19,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -64,6 +65,8 @@ pub struct Shared {
     pub ingest: Arc<ingest::Counters>,
     /// Who has signed in.
     pub sessions: Sessions,
+    /// Ends the live streams with the centre.
+    pub closing: CancellationToken,
     /// Who listens to the live stream.
     pub live: LiveSeats,
 }

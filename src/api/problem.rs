@@ -8,7 +8,7 @@ use davy_core::hazard::Refused;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::centre::{Answer, Ended};
+use crate::centre::{Answer, Ended, Unanswered};
 
 /// Bytes of a refusal of the framework that are handed on.
 const TEXT_BYTES_MAX: usize = 4 << 10;
@@ -76,7 +76,7 @@ impl Problem {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "no_room",
-            "the disk is full: nothing can be committed",
+            "the disk is full or fails: nothing can be committed",
             "questions and commands are answered once there is room; \
              a command that was already given is carried out then",
         )
@@ -139,6 +139,15 @@ pub(super) async fn worded(response: Response) -> Response {
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response
+}
+
+impl From<Unanswered> for Problem {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Ended(ended) => ended.into(),
+            Unanswered::Broken => Self::internal("answering a question", &why),
+        }
+    }
 }
 
 impl From<Ended> for Problem {

@@ -1,4 +1,4 @@
-//! What the interface says while the disk is full. The rest is in `tests/http.rs`.
+//! What the interface says while the disk is full, and how it closes. The rest is in `tests/http.rs`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +35,7 @@ fn options(folder: &Path) -> Options {
         host_id: "davy".into(),
         http: free,
         influxdb: None,
+        replay: crate::centre::Replay::MustMatch,
     }
 }
 
@@ -110,4 +111,37 @@ async fn a_full_disk_is_told_at_every_door() {
     assert_eq!(get("/api/v1/alarms").await.0, 200);
     drop(live);
     serving.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_leaves_whole_files_however_many_listen() {
+    let folder = TempDir::new().unwrap();
+    let serving = serve::start(options(folder.path()), |_| ()).await.unwrap();
+    let client = reqwest::Client::new();
+    let get = async |path: &str| {
+        let asked = client.get(format!("http://{}{path}", serving.http)).send();
+        tokio::time::timeout(PATIENCE, asked)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    // A live stream, and a connection that is kept for the next request.
+    let mut live = get("/api/v1/live").await;
+    assert!(live.chunk().await.unwrap().is_some());
+    assert_eq!(get("/api/v1/alarms").await.status(), 200);
+    tokio::time::timeout(PATIENCE, serving.stop())
+        .await
+        .unwrap();
+    while let Ok(Some(_)) = live.chunk().await {}
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let mut names: Vec<String> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let logs: Vec<_> = names
+        .iter()
+        .filter(|name| name.contains("sqlite-"))
+        .collect();
+    assert!(logs.is_empty(), "{names:?}");
+    assert!(names.iter().any(|name| name == "journal.sqlite"));
 }

@@ -7,12 +7,13 @@ use davy_core::alarm::Command;
 use davy_core::delivery::{MessageNumber, Stored};
 use davy_core::reading::{Quality, Reading};
 use davy_core::sparkplug::{
-    BirthPoint, DeviceMessage, NodeBirth, NodeMessage, Topic, WireType, build_device_birth,
-    build_node_birth, encode_data, finish,
+    BirthPoint, BundleMessage, BundleWriter, DeviceMessage, NodeBirth, NodeData, NodeMessage,
+    Topic, WireType, build_device_birth, build_node_birth, build_node_data, encode_data, finish,
 };
 use tempfile::TempDir;
 
 use super::*;
+use crate::entry;
 use crate::journal::{Kind, Reader};
 
 /// Longest wait for something that must happen.
@@ -21,6 +22,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SITE: &str = include_str!("../../core/src/watch/testdata/site.toml");
 pub(crate) const POINTS: &str = include_str!("../../core/src/watch/testdata/points.csv");
 const STANDARDS: &str = include_str!("../../core/src/config/testdata/good/standards.toml");
+
+thread_local! {
+    /// Makes the disk full from the start for centres that this thread starts.
+    pub(super) static TEST_FULL_AT_START: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
 
 /// The error of a commit for which there is no room.
 pub(crate) fn no_room() -> JournalError {
@@ -31,10 +37,15 @@ pub(crate) fn no_room() -> JournalError {
     }
 }
 
-/// Crashes the loop on messages of the length that a test has set.
+/// Crashes the loop on messages of the sequence number that a test has set.
 pub(crate) fn crash(health: &Health, payload: &[u8]) {
-    let length = health.test_crash.load(Ordering::Acquire);
-    assert!(length != payload.len() as u64, "a message that crashes");
+    let crashes = health.test_crash.load(Ordering::Acquire);
+    let number = davy_core::sparkplug::walk(payload).and_then(|walk| walk.number());
+    let sequence = number.ok().flatten().map(|number| number.sequence);
+    assert!(
+        crashes == 0 || sequence != Some(crashes),
+        "a message that crashes"
+    );
 }
 
 fn files(points: &str) -> Vec<SourceFile> {
@@ -68,8 +79,12 @@ impl Run {
     }
 
     fn try_start(folder: &Path, points: &str) -> Result<Self, CentreError> {
+        Self::with(folder, points, Replay::MustMatch)
+    }
+
+    fn with(folder: &Path, points: &str, replay: Replay) -> Result<Self, CentreError> {
         let (sender, outbound) = mpsc::channel(64);
-        let (centre, thread) = Centre::start(folder, files(points), sender)?;
+        let (centre, thread) = Centre::start(folder, files(points), replay, sender)?;
         Ok(Self {
             centre,
             thread,
@@ -148,6 +163,32 @@ impl Run {
     }
 
     fn payload(&self, sequence: u64, value: f64) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let stored = self.stored(sequence, value);
+        finish(&stored, self.centre.now(), 0, false, &mut payload).unwrap();
+        payload
+    }
+
+    /// The same as the gateway sends it out of its outbox: in a bundle.
+    async fn send_bundled(&self, sequence: u64, value: f64) {
+        let mut bundle = BundleWriter::default();
+        let stored = self.stored(sequence, value);
+        let (device, payload) = ("gas", &stored[..]);
+        assert!(bundle.push(BundleMessage { device, payload }));
+        let backlog = zstd::bulk::compress(&bundle.into_bytes(), 3).unwrap();
+        let data = NodeData {
+            backlog: Some(backlog),
+            ..NodeData::default()
+        };
+        let now = self.centre.now();
+        let payload = build_node_data(now, 1, &data);
+        for (topic, payload) in crate::ingest::unfold("works", "gw", &payload, now).unwrap() {
+            self.centre.message(topic, payload).await.unwrap();
+        }
+    }
+
+    /// As it lies in the outbox.
+    fn stored(&self, sequence: u64, value: f64) -> Vec<u8> {
         let now = self.centre.now();
         let point = davy_core::reading::PointId(0);
         // Each a millisecond later than the one before, however fast they come.
@@ -157,9 +198,7 @@ impl Run {
         let mut stored = Vec::new();
         let rows = [(1, WireType::Float, &reading)];
         encode_data(&mut stored, now, Some(number), rows);
-        let mut payload = Vec::new();
-        finish(&stored, now, 0, false, &mut payload).unwrap();
-        payload
+        stored
     }
 
     /// A value of `TF.a` that was taken at `sampled_at`; late, it comes out of the gateway's store.
@@ -428,6 +467,101 @@ async fn a_damaged_snapshot_costs_a_replay_and_nothing_else() {
     }
 }
 
+/// Makes the journal one that another version of the program wrote.
+fn rewrite(folder: &Path, statement: &str) {
+    let file = crate::journal::file_of(folder);
+    let connection = rusqlite::Connection::open(file).unwrap();
+    assert!(
+        connection.execute(statement, []).unwrap() > 0,
+        "{statement}"
+    );
+}
+
+#[tokio::test]
+async fn a_replay_that_differs_starts_nothing_until_it_is_accepted() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    run.stop().await;
+    rewrite(folder.path(), "DELETE FROM snapshot");
+    rewrite(
+        folder.path(),
+        "UPDATE entry SET effects = x'5b5d' WHERE number = 2",
+    );
+    let latest = Reader::open(folder.path()).unwrap().latest().unwrap();
+    let Err(refused @ CentreError::Replay { number: 2, .. }) =
+        Run::try_start(folder.path(), POINTS)
+    else {
+        panic!("it starts, or says something else")
+    };
+    let said = refused.to_string();
+    for part in ["entry 2", "configured", "[]", "--accept-replay"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!(reader.latest().unwrap(), latest, "nothing was written");
+    // Accepted, it is an entry, and the next start begins after it.
+    let run = Run::with(folder.path(), POINTS, Replay::Accept).unwrap();
+    assert_eq!(run.names().await["TF.a.gas2"], occurrence);
+    run.stop().await;
+    let entry = &reader.read_on(latest, usize::MAX, 1).unwrap()[0];
+    let input = entry::decode(entry.kind, entry.input.as_ref().unwrap()).unwrap();
+    assert!(matches!(
+        input,
+        Input::ReplayAccepted {
+            first: 2,
+            entries: 1,
+            ..
+        }
+    ));
+    Run::start(folder.path(), POINTS).stop().await;
+}
+
+#[tokio::test]
+async fn no_number_is_given_twice_when_the_journal_cannot_be_replayed() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    run.stop().await;
+    // No snapshot, and the messages are gone.
+    rewrite(folder.path(), "DELETE FROM snapshot");
+    rewrite(
+        folder.path(),
+        "DELETE FROM input WHERE number IN (SELECT number FROM entry WHERE kind = 1)",
+    );
+    let refused = Run::try_start(folder.path(), POINTS);
+    assert!(matches!(refused, Err(CentreError::Replay { .. })));
+    let run = Run::with(folder.path(), POINTS, Replay::Accept).unwrap();
+    run.born().await;
+    run.value(2, 2.5).await;
+    assert!(run.names().await["TF.a.gas2"] > occurrence);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_centre_starts_on_a_full_disk_and_says_so() {
+    let folder = TempDir::new().unwrap();
+    Run::start(folder.path(), POINTS).stop().await;
+    let (sender, _outbound) = mpsc::channel(64);
+    TEST_FULL_AT_START.with(|full| full.set(true));
+    let started = Centre::start(folder.path(), files(POINTS), Replay::MustMatch, sender);
+    TEST_FULL_AT_START.with(|full| full.set(false));
+    let (centre, thread) = started.unwrap();
+    assert!(centre.health().no_room.load(Ordering::Acquire));
+    centre.health().test_full.store(false, Ordering::Release);
+    let number = tokio::time::timeout(PATIENCE, centre.ask(Watch::number)).await;
+    assert!(number.unwrap().unwrap() > 0);
+    assert!(!centre.health().no_room.load(Ordering::Acquire));
+    centre.stop().await;
+    tokio::task::spawn_blocking(move || thread.join().unwrap())
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn another_configuration_is_an_entry_and_keeps_the_alarms() {
     let folder = TempDir::new().unwrap();
@@ -473,10 +607,9 @@ async fn a_loop_that_breaks_says_that_it_has_ended() {
     let folder = TempDir::new().unwrap();
     let run = Run::start(folder.path(), POINTS);
     let mut committed = run.centre.committed();
-    let broken = run
-        .centre
-        .ask(|_| -> u64 { panic!("a question that breaks") });
-    assert!(broken.await.is_err());
+    run.born().await;
+    run.centre.health().test_crash.store(1, Ordering::Release);
+    run.value(1, 0.1).await;
     assert!(run.thread.join().is_err());
     assert!(run.centre.health().ended.load(Ordering::Acquire));
     committed.borrow_and_update();
@@ -488,6 +621,47 @@ async fn a_loop_that_breaks_says_that_it_has_ended() {
 }
 
 #[tokio::test]
+async fn a_question_that_breaks_is_an_error_and_the_loop_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    let broken = run.centre.ask(|_| -> u64 { panic!("a question") }).await;
+    assert!(matches!(broken, Err(Unanswered::Broken)));
+    let problem = crate::api::Problem::from(Unanswered::Broken);
+    assert_eq!(problem.status, 500);
+    run.born().await;
+    run.value(1, 2.5).await;
+    assert!(run.names().await.contains_key("TF.a.gas2"));
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_centre_that_stood_still_says_so_and_calls_no_point_lost() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 0.1).await;
+    run.centre.ask(|_| ()).await.unwrap();
+    // The disk is full for ten minutes, with a message on its way.
+    let health = run.centre.health();
+    health.test_full.store(true, Ordering::Release);
+    run.value(2, 0.1).await;
+    run.full().await;
+    run.value(3, 0.1).await;
+    run.centre
+        .clock
+        .test_ahead_ms
+        .store(600_000, Ordering::Release);
+    health.test_full.store(false, Ordering::Release);
+    let names = run.names().await;
+    let lost = |name: &&String| name.starts_with("TF.") && name.ends_with("loss_of_view");
+    assert_eq!(names.keys().find(lost), None, "{names:?}");
+    assert!(names.contains_key("centre.stood_still"), "{names:?}");
+    let (number, now) = state(&run.centre).await;
+    assert_eq!(replayed(folder.path(), number), now);
+    run.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
     let folder = TempDir::new().unwrap();
     let run = Run::start(folder.path(), POINTS);
@@ -496,16 +670,15 @@ async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
     run.centre.ask(|_| ()).await.unwrap();
     let crashes = run.payload(2, 2.5);
     let health = run.centre.health();
-    let length = crashes.len() as u64;
-    health.test_crash.store(length, Ordering::Release);
+    health.test_crash.store(2, Ordering::Release);
     run.send(crashes.clone()).await;
     assert!(run.thread.join().is_err());
     assert!(health.ended.load(Ordering::Acquire));
-    // The gateway sends it again; it is kept, told and alarmed, and judged by nobody.
+    // The gateway sends it again, in other bytes; it is kept, told and alarmed, and judged by nobody.
     let mut run = Run::start(folder.path(), POINTS);
     let health = run.centre.health();
-    health.test_crash.store(length, Ordering::Release);
-    run.send(crashes.clone()).await;
+    health.test_crash.store(2, Ordering::Release);
+    run.send_bundled(2, 2.5).await;
     let names = run.names().await;
     assert!(names.contains_key("gw.unusable") && !names.contains_key("TF.a.gas2"));
     assert!(!health.ended.load(Ordering::Acquire));

@@ -9,20 +9,20 @@ use std::time::Duration;
 use davy_core::config::SourceFile;
 use davy_core::link::{LinkChange, LinkEvent};
 use davy_core::reading::Timestamp;
-use davy_core::sparkplug::{RunRanges, Topic, walk};
-use davy_core::watch::{Effect, Input, Watch};
+use davy_core::sparkplug::{RunRanges, Topic};
+use davy_core::watch::{Effect, Input, STOOD_STILL_MIN_MS, Watch};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::shown::{Shown, shown};
 use super::{
     Answer, CentreError, GROUP_BYTES_MAX, GROUP_MAX, Health, Outbound, Question, RETRY_PAUSE,
-    Request, SNAPSHOT_ENTRIES, Told,
+    Request, Snapshots, Told,
 };
 use crate::clock::Clock;
 use crate::entry;
 use crate::journal::{Entry, Journal, JournalError, Kind, Projection, Pruned};
-use crate::quarantine::Quarantine;
+use crate::quarantine::{Quarantine, number_of};
 
 /// What was gathered and decided, waiting for its commit.
 #[derive(Default)]
@@ -65,14 +65,24 @@ pub(super) struct Loop {
     pub(super) outbound: mpsc::Sender<Outbound>,
     pub(super) health: Arc<Health>,
     pub(super) group: Group,
-    pub(super) snapshot_at: u64,
+    pub(super) snapshots: Snapshots,
+    /// When the loop last asked for the time.
+    pub(super) looked_at: Timestamp,
 }
 
 impl Loop {
     /// The first group: the start, and the configuration if it is another one.
-    pub(super) fn begin(&mut self, files: Vec<SourceFile>) -> Result<(), CentreError> {
+    pub(super) fn begin(
+        &mut self,
+        files: Vec<SourceFile>,
+        accepted: Option<Input>,
+    ) -> Result<(), CentreError> {
         if self.watch.files() != files {
             davy_core::config::check(&files).map_err(CentreError::Config)?;
+        }
+        let has_accepted = accepted.is_some();
+        if let Some(accepted) = accepted {
+            self.decide(&accepted);
         }
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.decide(&Input::Started { version });
@@ -80,8 +90,18 @@ impl Loop {
             let by = "start".to_owned();
             self.decide(&Input::Config { files, by });
         }
-        self.commit()?;
-        self.release();
+        match self.commit() {
+            Ok(()) => self.release(),
+            Err(error) if error.is_no_room() => {
+                tracing::error!(%error, "starting all the same: it is tried again, and said so");
+                self.set_full(true);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if has_accepted {
+            // The next start begins here, and not before what differs.
+            self.snapshots.hurry();
+        }
         Ok(())
     }
 
@@ -93,7 +113,7 @@ impl Loop {
             for request in gathered.drain(..) {
                 self.take(request);
                 if self.group.bytes >= GROUP_BYTES_MAX && !self.commit_and_release() {
-                    self.group.stop = true;
+                    return;
                 }
             }
             self.tick();
@@ -102,7 +122,7 @@ impl Loop {
             }
         }
         if self.group.entries.is_empty() {
-            self.snapshot();
+            self.snapshots.end(&self.watch, &mut self.journal);
         }
     }
 
@@ -125,6 +145,9 @@ impl Loop {
                 let place = self.decide(&input);
                 let given = self.answer(place);
                 self.group.answers.push((answer, given));
+            }
+            Request::Own(input) => {
+                self.decide(&input);
             }
             Request::Ask(ask) => self.group.asks.push(ask),
             Request::Prune {
@@ -154,8 +177,10 @@ impl Loop {
         let input = Input::Message { topic, payload };
         let judged = catch_unwind(AssertUnwindSafe(|| self.judge(&input)));
         if let Err(panic) = judged {
-            let (_, bytes) = entry::encode(&input);
-            match self.quarantine.add(&bytes) {
+            let Input::Message { topic, payload } = &input else {
+                resume_unwind(panic);
+            };
+            match self.quarantine.add(topic, payload) {
                 Ok(()) => tracing::error!("a message crashed the loop; it will be set aside"),
                 Err(error) => tracing::error!(%error, "a message crashed the loop, unnoted"),
             }
@@ -179,12 +204,7 @@ impl Loop {
 
     /// Journals a message that crashed the process before, once in a run. `false` when it is none.
     fn set_aside(&mut self, topic: &str, payload: &[u8]) -> bool {
-        let message = Input::Message {
-            topic: topic.to_owned(),
-            payload: payload.to_vec(),
-        };
-        let (_, bytes) = entry::encode(&message);
-        match self.quarantine.look(&bytes) {
+        match self.quarantine.look(topic, payload) {
             None => return false,
             Some(false) => {
                 self.health.duplicates.fetch_add(1, Ordering::Relaxed);
@@ -192,15 +212,10 @@ impl Loop {
             }
             Some(true) => {}
         }
-        // It may be the reading of the number that panics.
-        let number = catch_unwind(|| {
-            let number = walk(payload).and_then(|walk| walk.number());
-            number.ok().flatten()
-        });
         self.decide(&Input::Quarantined {
             topic: topic.to_owned(),
             payload: payload.to_vec(),
-            number: number.ok().flatten(),
+            number: number_of(payload),
         });
         true
     }
@@ -218,7 +233,7 @@ impl Loop {
 
     /// Lets time pass, if something waits for it.
     fn tick(&mut self) {
-        let now = self.clock.now();
+        let now = self.look();
         if self.watch.next_deadline().is_some_and(|at| at <= now) {
             self.decide(&Input::Tick);
         }
@@ -226,7 +241,24 @@ impl Loop {
 
     /// Decides one input; its place in the group.
     fn decide(&mut self, input: &Input) -> usize {
+        let now = self.look();
+        self.decide_at(now, input)
+    }
+
+    /// The time. A loop that has not looked for long (a full disk, a paused machine) stood still,
+    /// and that is an entry of its own before anything is judged by the new time.
+    fn look(&mut self) -> Timestamp {
         let now = self.clock.now();
+        let since = std::mem::replace(&mut self.looked_at, now);
+        if now.ms_since(since) >= STOOD_STILL_MIN_MS {
+            let (from_ms, to_ms) = (since.0, now.0);
+            tracing::error!(from_ms, to_ms, "the centre stood still; nobody watched");
+            self.decide_at(now, &Input::StoodStill { since });
+        }
+        now
+    }
+
+    fn decide_at(&mut self, now: Timestamp, input: &Input) -> usize {
         let mut effects = Vec::new();
         self.watch.apply(now, input, &mut effects);
         let (kind, bytes) = entry::encode(input);
@@ -289,9 +321,8 @@ impl Loop {
         }
         self.set_full(false);
         self.release();
-        if self.watch.number() >= self.snapshot_at {
-            self.snapshot();
-        }
+        self.snapshots
+            .turn(self.looked_at, &self.watch, &mut self.journal);
         true
     }
 
@@ -384,13 +415,5 @@ impl Loop {
         if self.outbound.try_send(outbound).is_err() {
             self.health.outbound_dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn snapshot(&mut self) {
-        let number = self.watch.number();
-        if let Err(error) = self.journal.snapshot(number, &self.watch.snapshot()) {
-            tracing::warn!(%error, "no snapshot; a restart replays more of the journal");
-        }
-        self.snapshot_at = number + SNAPSHOT_ENTRIES;
     }
 }

@@ -9,7 +9,7 @@
 //! | 32 | hash of the entry before; 32 zero bytes for entry 1 |
 //! | 8 | number, unsigned; the first is 1, and each is one more than the one before |
 //! | 8 | now, signed: the centre's clock, milliseconds since 1970-01-01T00:00Z |
-//! | 1 | kind: 1 message, 2 command, 3 config, 4 tick, 5 started |
+//! | 1 | kind: 1 message, 2 command, 3 config, 4 tick, 5 started, 6 quarantined, 7 centre |
 //! | 32 | SHA-256 of the input's bytes |
 //! | 32 | SHA-256 of the effects' bytes; of no bytes when nothing followed |
 //!

@@ -235,6 +235,15 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Takes the log of a file that nobody writes any more into it. With nobody else beside it, the log
+/// is gone afterwards.
+pub fn fold(file: &Path) -> Result<(), JournalError> {
+    let failed = storage("taking the log into its file");
+    let connection = open(file).map_err(failed)?;
+    checkpoint(&connection, TRUNCATE).map_err(failed)?;
+    connection.close().map_err(|(_, error)| failed(error))
+}
+
 /// One checkpoint; whether all of the log went back and nobody was in the way.
 fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<bool> {
     connection

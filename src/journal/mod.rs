@@ -80,6 +80,9 @@ pub const PRUNE_ENTRIES_MAX: u64 = 500;
 /// entries, births are larger.
 pub const PRUNE_BYTES_MAX: u64 = 4 << 20;
 
+/// The codes that there are, for faults.
+const KINDS: &str = "1 to 7";
+
 /// What came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -95,6 +98,9 @@ pub enum Kind {
     Started,
     /// A message that crashed the process before, set aside.
     Quarantined,
+    /// Something about the centre itself: it stood still, has or lost its broker, goes on after a
+    /// replay that differed.
+    Centre,
 }
 
 impl Kind {
@@ -107,6 +113,7 @@ impl Kind {
             Self::Tick => 4,
             Self::Started => 5,
             Self::Quarantined => 6,
+            Self::Centre => 7,
         }
     }
 
@@ -119,6 +126,7 @@ impl Kind {
             4 => Some(Self::Tick),
             5 => Some(Self::Started),
             6 => Some(Self::Quarantined),
+            7 => Some(Self::Centre),
             _ => None,
         }
     }

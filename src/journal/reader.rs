@@ -17,6 +17,8 @@ use super::{Broken, JournalError, Kind, Snapshot, from_sql, schema, storage, to_
 pub const ROWS_MAX: usize = 10_000;
 
 const LATEST: &str = "SELECT coalesce(max(number), 0) FROM entry";
+const HIGHEST: &str = "SELECT (SELECT coalesce(max(occurrence), 0) FROM alarm),
+    (SELECT coalesce(max(id), 0) FROM hazard)";
 const ENTRIES: &str = "SELECT number, now_ms, kind, effects, hash, input.bytes
     FROM entry LEFT JOIN input USING (number)
     WHERE number > ?1 ORDER BY number LIMIT ?2";
@@ -180,6 +182,16 @@ impl Reader {
         self.one(LATEST, [], |row| row.get(0).map(from_sql))
             .map(Option::unwrap_or_default)
             .map_err(storage("reading the last number"))
+    }
+
+    /// The highest number of an occurrence and of an entry of the ledger in the tables; 0 for none.
+    pub fn highest(&self) -> Result<(u64, u64), JournalError> {
+        let highest = self.one(HIGHEST, [], |row| {
+            Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
+        });
+        highest
+            .map(Option::unwrap_or_default)
+            .map_err(storage("reading the highest numbers"))
     }
 
     /// The bytes of messages up to this entry are gone; 0 when none are.
@@ -416,7 +428,7 @@ fn kind_of(number: u64, code: i64) -> Result<Kind, JournalError> {
             number,
             what: "kind",
             found: code.to_string(),
-            expected: "1 to 6".to_owned(),
+            expected: super::KINDS.to_owned(),
         })
     })
 }

@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
         }
         let code = row.get(2).map_err(at)?;
         let Some(kind) = Kind::from_code(code) else {
-            return Err(broken(number, "kind", &code, &"1 to 6"));
+            return Err(broken(number, "kind", &code, &super::KINDS));
         };
         let effects = row.get_ref(4).map_err(at)?.as_blob_or_null();
         let effects = effects.map_err(|error| column(number, error.into()))?;

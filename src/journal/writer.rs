@@ -439,7 +439,7 @@ fn read_tail(connection: &Connection) -> Result<(u64, Sum), JournalError> {
         number,
         what: "kind",
         found: code.to_string(),
-        expected: "1 to 6".to_owned(),
+        expected: super::KINDS.to_owned(),
     })?;
     let mut link = Link {
         previous: Sum::NONE,

@@ -17,9 +17,10 @@ use davy_core::config::{self, Config};
 use davy_core::link::{Directory, Links, Taken};
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{DeviceMessage, NodeMessage, Topic};
-use davy_core::watch::{Input, Watch};
+use davy_core::watch::Input;
 use serde::{Deserialize, Serialize};
 
+use crate::centre::restore;
 use crate::entry;
 use crate::journal::reader::StoredEntry;
 use crate::journal::{JournalError, Kind, Reader};
@@ -150,7 +151,7 @@ impl Decoder {
         let Some(snapshot) = reader.snapshot(pruned)? else {
             return Ok(None);
         };
-        let Ok(watch) = Watch::restore(&snapshot.bytes) else {
+        let Ok(watch) = restore(&snapshot.bytes) else {
             return Ok(None);
         };
         let mut decoder = Self::new();
@@ -220,7 +221,7 @@ impl Decoder {
         match entry.kind {
             Kind::Message => self.message(entry),
             Kind::Config => return self.configure(entry),
-            Kind::Command | Kind::Tick | Kind::Started | Kind::Quarantined => {}
+            Kind::Command | Kind::Tick | Kind::Started | Kind::Quarantined | Kind::Centre => {}
         }
         Followed::Message
     }

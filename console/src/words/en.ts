@@ -85,6 +85,8 @@ export const en: Readonly<Record<WordKey, string>> = {
   "setpoint.unusable": "Unusable data",
   "setpoint.outbox_loss": "Outbox loss",
   "setpoint.sink_behind": "Sink behind",
+  "setpoint.stood_still": "Centre stood still",
+  "setpoint.cut_off": "Cut off from the broker",
 
   "quality.good": "Good",
   "quality.uncertain": "Uncertain",

@@ -83,6 +83,8 @@ export const zh = {
   "setpoint.unusable": "数据无法识别",
   "setpoint.outbox_loss": "网关缓存溢出",
   "setpoint.sink_behind": "数据后续库落后",
+  "setpoint.stood_still": "中心曾停顿",
+  "setpoint.cut_off": "中心与MQTT断开",
 
   "quality.good": "正常",
   "quality.uncertain": "可疑",

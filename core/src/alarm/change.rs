@@ -33,6 +33,12 @@ pub enum Input<'a> {
         /// Whether it holds now.
         active: bool,
     },
+    /// Nobody was there to see anything from `since` until now: that time is no silence of a point,
+    /// and no health of one either.
+    Blind {
+        /// From when.
+        since: Timestamp,
+    },
     /// An operator's command.
     Command(&'a Command),
     /// Time has passed.

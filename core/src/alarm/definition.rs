@@ -139,6 +139,10 @@ pub enum SystemCondition {
     OutboxLoss,
     /// What follows the journal of the centre is so far behind that old readings cannot go.
     SinkBehind,
+    /// The centre itself stood still for a while: nobody watched.
+    StoodStill,
+    /// The centre is cut off from its broker: nothing can come in.
+    CutOff,
 }
 
 impl SystemCondition {
@@ -152,6 +156,8 @@ impl SystemCondition {
             Self::Unusable => "unusable",
             Self::OutboxLoss => "outbox_loss",
             Self::SinkBehind => "sink_behind",
+            Self::StoodStill => "stood_still",
+            Self::CutOff => "cut_off",
         }
     }
 }

@@ -8,7 +8,8 @@
 //! Invariants, beside those of the module above:
 //! - Effects are a function of the inputs alone: no clock, no hashing, no thread, sorted maps.
 //! - What is due is done before each input, so an input never meets a state that a tick would have
-//!   changed, and after it, so `next_deadline` is always later than the latest `now`.
+//!   changed, and after it, so `next_deadline` is later than the latest `now`; but for what is more
+//!   at one moment than is met at once, which ticks of the same moment go on with.
 //! - Memory is bounded by the configuration: at most two entries an alarm (live and late).
 
 use std::cmp::Reverse;
@@ -122,7 +123,11 @@ pub struct Engine {
     by_condition: BTreeMap<(Subject, SystemCondition), Vec<u32>>,
     told: BTreeMap<(Subject, SystemCondition), Told>,
     deadlines: BinaryHeap<Reverse<(Timestamp, Slot)>>,
+    /// How many are met at once.
+    deadlines_max: usize,
     now: Timestamp,
+    /// The centre is cut off from its broker: that nothing comes in is no fault of a point.
+    cut_off: bool,
     /// Some point has not begun to wait for its first reading.
     unstarted: bool,
     counters: Counters,
@@ -182,7 +187,9 @@ impl Engine {
             by_condition,
             told: BTreeMap::new(),
             deadlines: BinaryHeap::new(),
+            deadlines_max: deadline::DEADLINES_MAX,
             now: Timestamp::MIN,
+            cut_off: false,
             unstarted: true,
             counters: Counters::default(),
         };
@@ -192,6 +199,10 @@ impl Engine {
 
     /// Takes one input at `now` (the centre's clock) and appends what followed to `effects`.
     pub fn apply(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Vec<Effect>) {
+        if let Input::Blind { since } = input {
+            // Before anything is due by a silence that was none.
+            self.pass_over(now, since);
+        }
         self.move_to(now, effects);
         match input {
             Input::Readings {
@@ -209,7 +220,7 @@ impl Engine {
                 active,
             } => self.told(now, (subject, condition), active, effects),
             Input::Command(command) => self.command(now, command, effects),
-            Input::Tick => {}
+            Input::Blind { .. } | Input::Tick => {}
         }
         // What an input made due at once (a delay of zero, a link that is back) need not wait for
         // a tick.
@@ -242,10 +253,31 @@ impl Engine {
         size_of::<Line>()
     }
 
+    /// Makes it meet fewer deadlines at once.
+    #[cfg(test)]
+    pub(super) fn set_deadlines_max(&mut self, max: usize) {
+        self.deadlines_max = max;
+    }
+
     /// Entries in the heap of deadlines.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// Whether the centre is cut off from its broker: no silence is a point's own meanwhile.
+    pub fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
+    /// The number of the newest occurrence.
+    pub fn last_occurrence(&self) -> u64 {
+        self.occurrences
+    }
+
+    /// Gives no occurrence a number up to this one any more.
+    pub fn number_after(&mut self, occurrence: u64) {
+        self.occurrences = self.occurrences.max(occurrence);
     }
 
     /// What was counted.

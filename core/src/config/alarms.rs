@@ -48,7 +48,8 @@ pub(super) fn all<'a>(
         (gateway.id.clone(), subject, &SYSTEM[..OF_CENTRE])
     });
     let centre = ("centre".to_owned(), Subject::Centre, &SYSTEM[OF_CENTRE..]);
-    for (name, subject, conditions) in points.chain(units).chain(gateways).chain([centre]) {
+    let all = points.chain(units).chain(gateways);
+    for (name, subject, conditions) in all.chain([centre]) {
         for condition in conditions {
             let rule = read
                 .standards

@@ -61,7 +61,7 @@ impl Faults {
 }
 
 /// A piece of a file's text for a fault: one line, and not long.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     let mut short: String = line.chars().take(QUOTE_MAX).collect();
     if short.len() < text.trim().len() {
@@ -72,17 +72,17 @@ pub(super) fn quote(text: &str) -> String {
 
 /// Turns byte offsets of a text into lines.
 #[derive(Debug)]
-pub(super) struct Lines(Vec<usize>);
+pub struct Lines(Vec<usize>);
 
 impl Lines {
     /// The lines of `text`.
-    pub(super) fn of(text: &str) -> Self {
+    pub fn of(text: &str) -> Self {
         let breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
         Self(std::iter::once(0).chain(breaks).collect())
     }
 
     /// The line, from 1, that holds the byte at `offset`.
-    pub(super) fn line(&self, offset: usize) -> u32 {
+    pub fn line(&self, offset: usize) -> u32 {
         let line = self.0.partition_point(|start| *start <= offset);
         u32::try_from(line).unwrap_or(u32::MAX)
     }

@@ -181,6 +181,38 @@ impl<'a> Fields<'a> {
         .unwrap_or_default()
     }
 
+    /// A text that `read` accepts; none after a fault.
+    pub fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        faults: &mut Faults,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.need(key, allowed, faults, |value| read(value.as_str()?))
+    }
+
+    /// Texts under names of the person's choice, none of them empty; each with its place.
+    pub fn named_strings(
+        &mut self,
+        key: &'static str,
+        faults: &mut Faults,
+    ) -> Vec<(String, Place, String)> {
+        let Some(outer) = self.optional_table(key, faults) else {
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for (name, value) in outer.table {
+            let found = name.get_ref().as_ref();
+            let place = self.document.place(name.span().start);
+            match text(value.get_ref()) {
+                Some(text) => texts.push((found.to_owned(), place, text)),
+                None => outer.wrong(found, value, "text, not empty", faults),
+            }
+        }
+        texts
+    }
+
     /// A finite number; none after a fault.
     pub fn number(&mut self, key: &'static str, faults: &mut Faults) -> Option<f64> {
         self.need(key, "a finite number", faults, finite)
@@ -356,10 +388,10 @@ impl<'a> Fields<'a> {
 }
 
 /// What an identifier may be.
-pub(super) const ID_ALLOWED: &str = "1 to 64 of A-Z a-z 0-9 _ . -";
+pub const ID_ALLOWED: &str = "1 to 64 of A-Z a-z 0-9 _ . -";
 
 /// Whether `id` may name a thing in topics, alarms and files.
-pub(super) fn is_id(id: &str) -> bool {
+pub fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id
             .bytes()

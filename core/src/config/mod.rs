@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::AlarmDefinition;
 use crate::point::{Point, Text};
 
-mod fault;
+/// Gathers faults; also for the shells' own files.
+pub mod fault;
 
 mod duration;
 
-mod fields;
+/// Reads TOML tables field by field; also for the shells' own files.
+pub mod fields;
 
 mod table;
 

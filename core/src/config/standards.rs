@@ -42,7 +42,7 @@ impl Preset {
 }
 
 /// What the system can report about itself; each needs its table in the standards.
-pub(super) const SYSTEM: [SystemCondition; 7] = [
+pub(super) const SYSTEM: [SystemCondition; 9] = [
     SystemCondition::LossOfView,
     SystemCondition::ClockOffset,
     SystemCondition::Gap,
@@ -50,6 +50,8 @@ pub(super) const SYSTEM: [SystemCondition; 7] = [
     SystemCondition::Unusable,
     SystemCondition::OutboxLoss,
     SystemCondition::SinkBehind,
+    SystemCondition::StoodStill,
+    SystemCondition::CutOff,
 ];
 
 /// Durations of rules about warnings and hazards: nobody waits longer than a year.

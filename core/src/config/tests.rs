@@ -145,7 +145,7 @@ fn limits_come_first_then_loss_of_view_then_the_gateways() {
         TF.gas.loss_of_view TF.pump.loss_of_view FACE.ch4.loss_of_view \
         FACE.ch4.fault.loss_of_view gw/gas.loss_of_view gw/mine.loss_of_view gw.loss_of_view \
         gw.clock_offset gw.gap gw.duplicate_identity gw.unusable gw.outbox_loss \
-        centre.sink_behind";
+        centre.sink_behind centre.stood_still centre.cut_off";
     assert_eq!(names.join(" "), expected);
     assert_eq!(config.alarms[2].subject, Subject::Point(PointId(2)));
     let gap = &config.alarms[12];
@@ -291,7 +291,8 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
     let three = check(&multiply(&good(), 3).unwrap()).unwrap();
     assert_eq!(three.points[..one.points.len()], one.points[..]);
     assert_eq!(three.gateways[..1], one.gateways[..]);
-    assert_eq!(three.alarms.len(), 3 * one.alarms.len() - 2, "one centre");
+    // The centre's own three are not multiplied.
+    assert_eq!(three.alarms.len(), 3 * (one.alarms.len() - 3) + 3);
     let copy = &three.points[2 * one.points.len()];
     assert_eq!(
         (copy.tag.as_str(), copy.gateway.as_str()),

@@ -105,6 +105,16 @@ impl From<Kept> for Ledger {
 }
 
 impl Ledger {
+    /// The number of the newest entry.
+    pub fn last_id(&self) -> u64 {
+        self.kept.last_id
+    }
+
+    /// Gives no entry a number up to this one any more.
+    pub fn number_after(&mut self, id: u64) {
+        self.kept.last_id = self.kept.last_id.max(id);
+    }
+
     /// An alarm was raised, live or out of a store.
     pub fn raised(
         &mut self,

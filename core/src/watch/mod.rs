@@ -30,6 +30,10 @@ mod tests;
 
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 
+/// A centre that has not looked for so long, in milliseconds, stood still: [`Input::StoodStill`].
+/// It looks once a second; a point is in loss of view after 30 s at the soonest (Davy's own figure).
+pub const STOOD_STILL_MIN_MS: i64 = 10_000;
+
 /// What comes in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "input")]
@@ -38,6 +42,28 @@ pub enum Input {
     Started {
         /// Version of the program.
         version: String,
+    },
+    /// The centre stood still and goes on: it saw nothing since a moment.
+    StoodStill {
+        /// When it last looked.
+        since: Timestamp,
+    },
+    /// The centre has, or no longer has, a connection to its broker.
+    Broker {
+        /// Whether it has.
+        connected: bool,
+    },
+    /// A person has accepted that this program decides otherwise than the journal says: what it has
+    /// worked out is the state from here on.
+    ReplayAccepted {
+        /// The first entry that differs.
+        first: u64,
+        /// How many differ.
+        entries: u64,
+        /// Occurrences of alarms have been numbered up to this.
+        occurrence: u64,
+        /// Entries of the ledger have been numbered up to this.
+        hazard: u64,
     },
     /// A configuration is to be in force.
     Config {
@@ -108,6 +134,13 @@ pub enum Effect {
     },
     /// A gateway or unit has changed.
     Link(LinkChange),
+    /// The centre stood still: nobody watched.
+    StoodStill {
+        /// From when.
+        since: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
     /// A configuration is in force.
     Configured {
         /// Points of it.
@@ -178,10 +211,29 @@ impl Watch {
     /// `now` never goes back; an earlier one counts as the latest there was.
     pub fn apply(&mut self, now: Timestamp, input: &Input, effects: &mut Vec<Effect>) {
         let now = now.max(self.now);
-        self.now = now;
+        let before = std::mem::replace(&mut self.now, now);
         self.number += 1;
         match input {
-            Input::Started { .. } => self.started(now, effects),
+            Input::Started { .. } => {
+                if before != Timestamp::MIN {
+                    self.stood_still(now, before, effects);
+                }
+                self.unsee_gateways(now, effects);
+            }
+            Input::StoodStill { since } => self.stood_still(now, *since, effects),
+            Input::Broker { connected } => {
+                let was_cut_off = self.engine.is_cut_off();
+                self.own_fault(now, SystemCondition::CutOff, !connected);
+                if *connected && was_cut_off {
+                    self.unsee_gateways(now, effects);
+                }
+            }
+            Input::ReplayAccepted {
+                occurrence, hazard, ..
+            } => {
+                self.engine.number_after(*occurrence);
+                self.ledger.number_after(*hazard);
+            }
             Input::Config { files, .. } => self.configure(now, files, effects),
             Input::Message { topic, payload } => self.message(now, topic, payload, effects),
             Input::Quarantined { topic, number, .. } => {
@@ -199,14 +251,16 @@ impl Watch {
             Input::Centre {
                 condition, active, ..
             } => {
-                let input = alarm::Input::System {
-                    subject: &Subject::Centre,
-                    condition: *condition,
-                    active: *active,
-                };
-                self.engine.apply(now, input, &mut self.told);
+                self.own_fault(now, *condition, *active);
             }
             Input::Tick => self.tick(now, effects),
+        }
+        // Whatever the input was: a watch that is restored here knows no moment before `now`.
+        while let Some((at, source)) = self.colour_deadlines.first().copied()
+            && at <= now
+        {
+            self.colour_deadlines.pop_first();
+            self.dirty.insert(source);
         }
         self.follow(now, effects);
     }
@@ -275,7 +329,31 @@ impl Watch {
         &self.warnings
     }
 
-    fn started(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// Nobody watched from `since` until `now`. That is no fault of the points: one alarm says so.
+    fn stood_still(&mut self, now: Timestamp, since: Timestamp, effects: &mut Vec<Effect>) {
+        let blind = alarm::Input::Blind { since };
+        self.engine.apply(now, blind, &mut self.told);
+        if now.ms_since(since) < STOOD_STILL_MIN_MS {
+            return;
+        }
+        effects.push(Effect::StoodStill { since, until: now });
+        // It is over as soon as it is known; the off-delay holds the alarm up long enough to see.
+        self.own_fault(now, SystemCondition::StoodStill, true);
+        self.own_fault(now, SystemCondition::StoodStill, false);
+    }
+
+    /// Something about the centre itself began or ended.
+    fn own_fault(&mut self, now: Timestamp, condition: SystemCondition, active: bool) {
+        let input = alarm::Input::System {
+            subject: &Subject::Centre,
+            condition,
+            active,
+        };
+        self.engine.apply(now, input, &mut self.told);
+    }
+
+    /// Who was there before may have gone meanwhile without a word.
+    fn unsee_gateways(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut taken = std::mem::take(&mut self.taken);
         self.links.restart(now, &mut taken);
         self.taken(now, &mut taken, effects);
@@ -359,12 +437,6 @@ impl Watch {
         self.taken = taken;
         self.engine.apply(now, alarm::Input::Tick, &mut self.told);
         self.tick_ledger(now, effects);
-        while let Some((at, source)) = self.colour_deadlines.first().copied()
-            && at <= now
-        {
-            self.colour_deadlines.pop_first();
-            self.dirty.insert(source);
-        }
     }
 
     /// Hands what a message said on to the engine.

@@ -4,6 +4,7 @@
 //! snapshot before the step, is given the same input: it must answer the same and end in the same
 //! state. When a story is over, its inputs are judged again from the first on.
 
+mod blind;
 mod faults;
 mod ledger;
 mod random;

@@ -14,6 +14,10 @@ use super::{Engine, PointState};
 use crate::alarm::change::Effect;
 use crate::reading::{Lane, Quality, Timestamp, UncertainCause};
 
+/// Deadlines that are met at once. An alarm of each with its entry in the ledger is about 2 kB in
+/// the journal, so one input stays far below what an entry may hold (64 MiB).
+pub(super) const DEADLINES_MAX: usize = 5_000;
+
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
@@ -65,7 +69,8 @@ impl Engine {
         }
     }
 
-    /// Does what is due at `now`, earliest first.
+    /// Does what is due at `now`, earliest first, up to [`DEADLINES_MAX`]. What is left keeps its
+    /// moment, so that the next tick is due at once.
     pub(super) fn meet_deadlines(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut due = Vec::new();
         while let Some(Reverse((queued, slot))) = self.deadlines.peek().copied()
@@ -86,6 +91,13 @@ impl Engine {
         // The heap's order depends on how lazy it was; the order of effects must not.
         due.sort_unstable();
         due.dedup();
+        let left = due.split_off(due.len().min(self.deadlines_max));
+        for (_, slot) in left {
+            match slot {
+                Slot::Point(point) => self.arm(point),
+                Slot::Alarm(alarm) => self.arm_told(alarm),
+            }
+        }
         for (_, slot) in due {
             match slot {
                 Slot::Point(point) => self.meet(point, now, effects),
@@ -206,7 +218,10 @@ impl Engine {
                         calibration_max, ..
                     },
                     run,
-                ) if !run.active && !self.is_units_matter(state.device, line.quality) => {
+                ) if !run.active
+                    && !self.cut_off
+                    && !self.is_units_matter(state.device, line.quality) =>
+                {
                     let delays = (rule.on_delay, *calibration_max);
                     if let Some(moment) = lost_view_at(state, line, delays) {
                         consider(moment, Due::View(alarm));
@@ -231,6 +246,23 @@ impl Engine {
         }
         for told in self.told.values_mut() {
             told.since = told.since.min(now);
+        }
+        self.rebuild_deadlines();
+    }
+
+    /// Nobody saw anything from `since` until `now`: silences and delays go on from where they were.
+    pub(super) fn pass_over(&mut self, now: Timestamp, since: Timestamp) {
+        let blind = now.ms_since(since).max(0);
+        let later = |moment: Timestamp| after(moment, blind).min(now);
+        for (line, state) in self.lines.iter_mut().zip(&mut self.points) {
+            if line.seen != Timestamp::MIN {
+                line.seen = later(line.seen);
+            }
+            state.lost_since = state.lost_since.map(later);
+            state.good_since = state.good_since.map(later);
+        }
+        for told in self.told.values_mut() {
+            told.since = later(told.since);
         }
         self.rebuild_deadlines();
     }

@@ -122,6 +122,7 @@ impl Engine {
             let known = engine.by_condition.contains_key(&key)
                 || (takes_points && engine.links.contains_key(subject));
             if known {
+                engine.cut_off |= *condition == SystemCondition::CutOff && told.active;
                 let by_points = told.by_points && engine.is_unit(subject);
                 engine.told.insert(key, Told { by_points, ..*told });
             }

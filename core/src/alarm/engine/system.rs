@@ -51,7 +51,12 @@ impl Engine {
         if !known || !is_news {
             return;
         }
+        let before = self.told.get(&key).filter(|told| told.active).copied();
         self.hold(now, key, |told| told.active = active, effects);
+        if condition == SystemCondition::CutOff {
+            self.cut_off = active;
+            self.pass_over(now, before.map_or(now, |told| told.since));
+        }
         if takes_points {
             self.view_of_link(subject, now, active, effects);
         }

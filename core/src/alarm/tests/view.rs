@@ -211,3 +211,40 @@ fn staleness_costs_no_entry_in_the_heap_per_reading() {
         assert!(rig.engine.queued() <= 2);
     }
 }
+
+#[test]
+fn what_is_due_at_one_moment_is_met_in_parts_and_in_its_order() {
+    let points: Vec<_> = (0..7).map(|place| point(place, "1s")).collect();
+    let view = Condition::System(SystemCondition::LossOfView);
+    let alarms: Vec<_> = (0..7)
+        .map(|place| {
+            let mut alarm = alarm(Subject::Point(PointId(place)), view);
+            alarm.name = format!("p{place}.loss_of_view");
+            alarm
+        })
+        .collect();
+    let mut whole = Engine::new(&points, &alarms);
+    let mut parts = whole.clone();
+    parts.set_deadlines_max(1);
+    let (start, end) = (moment("0s"), moment("60s"));
+    let (mut expected, mut found) = (Vec::new(), Vec::new());
+    whole.apply(start, Input::Tick, &mut expected);
+    parts.apply(start, Input::Tick, &mut found);
+    whole.apply(end, Input::Tick, &mut expected);
+    let mut ticks = 0;
+    while parts.next_deadline().is_some_and(|due| due <= end) {
+        let before = found.len();
+        // A restart in between goes on with the same ones.
+        let mut twin = Engine::restore(&points, &alarms, &parts.snapshot());
+        twin.set_deadlines_max(1);
+        let mut of_twin = Vec::new();
+        twin.apply(end, Input::Tick, &mut of_twin);
+        parts.apply(end, Input::Tick, &mut found);
+        assert_eq!(found[before..], of_twin);
+        assert!(found.len() - before <= 2, "one before the input, one after");
+        ticks += 1;
+        assert!(ticks < 100, "it ends");
+    }
+    assert_eq!(changes(&found).count(), 7);
+    assert_eq!(found, expected);
+}
