@@ -39,13 +39,6 @@ const ABOUT: &str = "SELECT number, now_ms, kind, effects FROM (
         SELECT number, now_ms, kind, effects FROM entry INDEXED BY entry_with_effects
         WHERE effects IS NOT NULL AND number >= ?1 AND number <= ?2 ORDER BY number LIMIT ?3
     ) WHERE instr(effects, ?4) > 0 LIMIT ?5";
-const ALARMS: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
-    FROM alarm WHERE raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
-    ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
-const ALARMS_OF_SOURCE: &str =
-    "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
-    FROM alarm WHERE source = ?5 AND raised_at >= ?1 AND (raised_at, occurrence) < (?2, ?3)
-    ORDER BY raised_at DESC, occurrence DESC LIMIT ?4";
 const HAZARD: &str = "SELECT id, source, state, deadline, json FROM hazard WHERE id = ?1";
 /// The newest first. A ledger is small: what does not match is passed over by number.
 const HAZARDS: &str = "SELECT id, source, state, deadline, json FROM hazard
@@ -119,21 +112,6 @@ pub struct StoredAlarm {
     pub state: String,
     /// All of it, as the API shows it.
     pub json: String,
-}
-
-/// Which alarms, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct AlarmQuery<'a> {
-    /// Of this source only.
-    pub source: Option<&'a str>,
-    /// Raised at or after this.
-    pub from: Timestamp,
-    /// Raised before this.
-    pub to: Timestamp,
-    /// Only what comes after this one in the list, for the next page: `(raised_at, occurrence)`.
-    pub after: Option<(Timestamp, u64)>,
-    /// At most so many.
-    pub rows: usize,
 }
 
 /// One entry of the ledger, as last written.
@@ -349,26 +327,6 @@ impl Reader {
                 })
             })
             .collect()
-    }
-
-    /// Occurrences of alarms, the newest first.
-    pub fn alarms(&self, query: &AlarmQuery<'_>) -> Result<Vec<StoredAlarm>, JournalError> {
-        // Occurrences start at 1: with 0, all that was raised at `to` itself stays out.
-        let (before, occurrence) = match query.after {
-            Some((raised_at, occurrence)) if raised_at < query.to => (raised_at, occurrence),
-            _ => (query.to, 0),
-        };
-        let (from, occurrence) = (query.from.0, to_sql(occurrence));
-        let rows = rows_of(query.rows);
-        match query.source {
-            None => self.many(ALARMS, params![from, before.0, occurrence, rows], alarm_of),
-            Some(source) => self.many(
-                ALARMS_OF_SOURCE,
-                params![from, before.0, occurrence, rows, source],
-                alarm_of,
-            ),
-        }
-        .map_err(storage("reading alarms"))
     }
 
     /// One entry of the ledger.

@@ -69,8 +69,6 @@ const TABLES: &str = "
         raised_in  INTEGER NOT NULL,
         changed_in INTEGER NOT NULL
     ) STRICT;
-    CREATE INDEX alarm_by_time ON alarm (raised_at);
-    CREATE INDEX alarm_by_source ON alarm (source, raised_at);
     CREATE TABLE hazard (
         id       INTEGER PRIMARY KEY,
         source   TEXT NOT NULL,
