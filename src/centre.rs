@@ -128,6 +128,17 @@ pub enum Outbound {
         gateway: String,
         /// What has been committed of each of its runs.
         runs: Vec<RunRanges>,
+        /// The outbox that these are numbers of.
+        instance: String,
+    },
+    /// What a gateway is to send again.
+    Resend {
+        /// Which gateway.
+        gateway: String,
+        /// What is missing of its runs.
+        runs: Vec<RunRanges>,
+        /// The outbox that these are numbers of.
+        instance: String,
     },
     /// A gateway is to send its births.
     Rebirth {

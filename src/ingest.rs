@@ -274,16 +274,25 @@ async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
 }
 
 async fn speak(client: &AsyncClient, link: &Link, now: Timestamp, outbound: Outbound) {
-    let (gateway, command) = match outbound {
-        Outbound::Committed { gateway, runs } => (gateway, Command::Committed(runs)),
-        Outbound::Rebirth { gateway } => (gateway, Command::Rebirth),
+    let (gateway, instance, command) = match outbound {
+        Outbound::Committed {
+            gateway,
+            runs,
+            instance,
+        } => (gateway, Some(instance), Command::Committed(runs)),
+        Outbound::Resend {
+            gateway,
+            runs,
+            instance,
+        } => (gateway, Some(instance), Command::Resend(runs)),
+        Outbound::Rebirth { gateway } => (gateway, None, Command::Rebirth),
     };
     let topic = Topic::Node {
         group: &link.group,
         message: NodeMessage::Command,
         node: &gateway,
     };
-    let payload = build_commands(now, &[command]);
+    let payload = build_commands(now, instance.as_deref(), &[command]);
     let sent = client.publish(topic.to_string(), QoS::AtLeastOnce, false, payload);
     if let Err(error) = sent.await {
         tracing::warn!(%error, gateway, "could not answer a gateway");

@@ -10,7 +10,7 @@
 mod plant;
 
 use davy_core::alarm::Cause;
-use davy_core::link::LinkEvent;
+use davy_core::gateways::LinkEvent;
 
 use plant::process::Process;
 use plant::record::{Message, Record};

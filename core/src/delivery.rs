@@ -19,6 +19,9 @@ pub const RUNS_MAX: usize = 64;
 /// Ranges of one run that are told apart.
 pub const RANGES_MAX: usize = 1024;
 
+/// Messages that are asked for again at once, and looked for at once.
+pub const RESEND_MESSAGES_MAX: u64 = 10_000;
+
 /// The number of one message of one gateway. Both parts start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageNumber {
@@ -129,7 +132,7 @@ pub struct Stored {
     pub last: u64,
 }
 
-/// Messages of one run that will never come.
+/// Messages of one run that have not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// The run.
@@ -226,6 +229,13 @@ impl Received {
         }
         missing.sort_by_key(|gap| (gap.run, gap.first));
         missing
+    }
+
+    /// Closes a hole: its messages will never come.
+    pub fn close(&mut self, hole: Missing) {
+        if let Some(ranges) = self.runs.get_mut(&hole.run) {
+            ranges.insert_range(hole.first, hole.last);
+        }
     }
 
     /// What has come of each run that is not over, for the gateway to free.

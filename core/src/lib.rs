@@ -21,8 +21,8 @@ pub mod sparkplug;
 /// Which messages of a gateway have come: each once, holes known.
 pub mod delivery;
 
-/// Gateways as the centre sees them: births, aliases, deaths, order of messages.
-pub mod link;
+/// Gateways as the centre sees them: what their births declared, which messages have come.
+pub mod gateways;
 
 /// Limits, conditions and the ISA-18.2 states: the alarm engine.
 pub mod alarm;

@@ -38,6 +38,8 @@ pub struct Status {
     pub overflowed: AtomicU64,
     /// Messages from the host that could not be read.
     pub unreadable: AtomicU64,
+    /// Commands of the host that speak of another outbox; they had no effect.
+    pub not_ours: AtomicU64,
     /// Connections to the broker that were made.
     pub connects: AtomicU64,
     /// Connections in a row that were made and did not hold. From

@@ -133,21 +133,18 @@ fn of_the_core(watch: &Watch) -> Exposition {
     text.line("readings_from_future_total", "", engine.from_future);
     text.line("clock_steps_back_total", "", engine.backwards_steps);
     for gateway in &watch.config().gateways {
-        let Some(link) = watch.links().get(&gateway.id) else {
+        let Some(link) = watch.gateways().get(&gateway.id) else {
             continue;
         };
         let labels = format!("{{gateway=\"{}\"}}", gateway.id);
         text.line("gateway_online", &labels, link.online);
         text.line("gateway_committed_messages_total", &labels, link.committed);
         text.line("gateway_committed_readings_total", &labels, link.readings);
-        let stored = link.stored.iter();
-        let stored: u64 = stored
-            .map(|kept| (kept.last + 1).saturating_sub(kept.first))
-            .sum();
-        text.line("gateway_stored_messages", &labels, stored);
+        text.line("gateway_stored_messages", &labels, link.stored_messages());
         let offset = link.clock_offset_ms;
         text.signed("gateway_clock_offset_ms", &labels, offset);
-        text.line("gateway_missing_total", &labels, link.missing);
+        text.line("gateway_missing_total", &labels, link.missing());
+        text.line("gateway_skipped_total", &labels, link.skipped);
         text.line("gateway_lost_total", &labels, link.lost);
         text.line("gateway_unusable_total", &labels, link.unusable);
         text.line("gateway_unknown_metrics_total", &labels, link.unknown);

@@ -235,7 +235,7 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
     let gateways = shared.centre.ask(|watch| {
         let configured = watch.config().gateways.iter();
         let linked = configured.filter_map(|gateway| {
-            let link = watch.links().get(&gateway.id)?;
+            let link = watch.gateways().get(&gateway.id)?;
             let units = link.units.iter();
             Some(Gateway {
                 id: gateway.id.clone(),
@@ -250,11 +250,9 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
                         online: *online,
                     })
                     .collect(),
-                stored: (link.stored.iter())
-                    .map(|kept| (kept.last + 1).saturating_sub(kept.first))
-                    .sum(),
+                stored: link.stored_messages(),
                 lost: link.lost,
-                gap: link.missing,
+                gap: link.missing(),
                 unusable: link.unusable,
                 unknown: link.unknown,
                 clock_offset_ms: link.clock_offset_ms,

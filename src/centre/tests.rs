@@ -684,7 +684,7 @@ async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
     assert!(!health.ended.load(Ordering::Acquire));
     let unusable = run
         .centre
-        .ask(|watch| watch.links().get("gw").unwrap().unusable);
+        .ask(|watch| watch.gateways().get("gw").unwrap().unusable);
     assert_eq!(unusable.await.unwrap(), 1);
     let mut freed = None;
     while let Ok(Outbound::Committed { runs, .. }) = run.outbound.try_recv() {

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use davy_core::config::SourceFile;
-use davy_core::link::{LinkChange, LinkEvent};
+use davy_core::delivery::Ranges;
+use davy_core::gateways::{LinkChange, LinkEvent};
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{RunRanges, Topic};
 use davy_core::watch::{Effect, Input, STOOD_STILL_MIN_MS, Watch};
@@ -33,8 +34,30 @@ pub(super) struct Group {
     prunes: Vec<(Timestamp, u64, oneshot::Sender<Option<Pruned>>)>,
     gateways: BTreeSet<String>,
     rebirths: BTreeSet<String>,
+    resends: Vec<(String, Vec<RunRanges>)>,
     bytes: usize,
     stop: bool,
+}
+
+impl Group {
+    /// What a gateway is to be asked for after the commit.
+    fn ask(&mut self, gateway: &str, event: &LinkEvent) {
+        match event {
+            LinkEvent::RebirthWanted => {
+                self.rebirths.insert(gateway.to_owned());
+            }
+            LinkEvent::ResendWanted { messages } => {
+                let runs = messages.iter().map(|gap| {
+                    let mut ranges = Ranges::default();
+                    ranges.insert_range(gap.first, gap.last);
+                    let run = gap.run;
+                    RunRanges { run, ranges }
+                });
+                self.resends.push((gateway.to_owned(), runs.collect()));
+            }
+            _ => {}
+        }
+    }
 }
 
 pub(super) struct Decided {
@@ -227,7 +250,8 @@ impl Loop {
         else {
             return None;
         };
-        let is_ours = group == self.watch.config().group && self.watch.links().get(node).is_some();
+        let is_ours =
+            group == self.watch.config().group && self.watch.gateways().get(node).is_some();
         is_ours.then_some(node)
     }
 
@@ -265,13 +289,8 @@ impl Loop {
         let told = entry::encode_effects(&effects);
         self.group.bytes += bytes.len() + told.len();
         for effect in &effects {
-            if let Effect::Link(LinkChange {
-                gateway,
-                event: LinkEvent::RebirthWanted,
-                ..
-            }) = effect
-            {
-                self.group.rebirths.insert(gateway.clone());
+            if let Effect::Link(LinkChange { gateway, event, .. }) = effect {
+                self.group.ask(gateway, event);
             }
         }
         self.group.entries.push(Decided {
@@ -379,14 +398,27 @@ impl Loop {
             drop(to.send(answer));
         }
         for gateway in group.gateways {
-            let runs = self.watch.links().received(&gateway);
+            let runs = self.watch.gateways().received(&gateway);
             let runs = runs
                 .map(|(run, ranges)| RunRanges {
                     run,
                     ranges: ranges.clone(),
                 })
                 .collect();
-            self.send(Outbound::Committed { gateway, runs });
+            let instance = self.instance(&gateway);
+            self.send(Outbound::Committed {
+                gateway,
+                runs,
+                instance,
+            });
+        }
+        for (gateway, runs) in group.resends {
+            let instance = self.instance(&gateway);
+            self.send(Outbound::Resend {
+                gateway,
+                runs,
+                instance,
+            });
         }
         for gateway in group.rebirths {
             self.send(Outbound::Rebirth { gateway });
@@ -400,6 +432,12 @@ impl Loop {
             answer.send(pruned).unwrap_or_default();
         }
         self.group.stop = group.stop;
+    }
+
+    /// The outbox that a gateway speaks from.
+    fn instance(&self, gateway: &str) -> String {
+        let gateway = self.watch.gateways().get(gateway);
+        gateway.map_or_else(String::new, |gateway| gateway.instance().to_owned())
     }
 
     fn prune(&mut self, before: Timestamp, not_after: u64) -> Option<Pruned> {
@@ -417,3 +455,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

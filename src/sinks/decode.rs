@@ -1,7 +1,7 @@
 //! Entries of the journal → readings, as the loop itself took them.
 //!
 //! A decoder takes the same entries in the same order through the same code as the loop
-//! (`davy_core::link`), so a value stands under the same tag here and there. What it must know to
+//! (`davy_core::gateways`), so a value stands under the same tag here and there. What it must know to
 //! go on from an entry is its *state*: the configuration in force and what births said of
 //! aliases. A sink keeps that state in one transaction with its cursor.
 //!
@@ -14,8 +14,7 @@
 //!   it passes over are told and counted.
 
 use davy_core::config::{self, Config};
-use davy_core::link::{Directory, Links, Taken};
-use davy_core::reading::Timestamp;
+use davy_core::gateways::{Directory, Reader as Births, Taken};
 use davy_core::sparkplug::{DeviceMessage, NodeMessage, Topic};
 use davy_core::watch::Input;
 use serde::{Deserialize, Serialize};
@@ -27,7 +26,7 @@ use crate::journal::{JournalError, Kind, Reader};
 
 /// Version of the state's form. One of another version is not read: the journal is followed from
 /// its beginning instead.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 /// Entries and bytes that are read at once while the journal is followed from its beginning.
 const RESUME_ROWS: usize = 1_000;
@@ -40,14 +39,14 @@ const ZSTD_LEVEL: i32 = 1;
 struct Written<'a> {
     version: u32,
     config: u64,
-    links: &'a Links,
+    births: &'a Births,
 }
 
 #[derive(Deserialize)]
 struct Read {
     version: u32,
     config: u64,
-    links: Links,
+    births: Births,
 }
 
 /// What an entry changed for whoever takes the readings.
@@ -65,7 +64,7 @@ pub(super) struct Decoder {
     /// Number of the entry that brought it in; 0 before the first.
     config_number: u64,
     directory: Directory,
-    links: Links,
+    births: Births,
     /// What the last message said.
     pub(super) taken: Taken,
     /// Whether the state is another one than when it was last written.
@@ -82,7 +81,7 @@ impl Decoder {
             config: Config::empty(),
             config_number: 0,
             directory: Directory::default(),
-            links: Links::default(),
+            births: Births::default(),
             taken: Taken::default(),
             changed: false,
             pruned: 0,
@@ -123,9 +122,9 @@ impl Decoder {
         }
         if !knows_births {
             // What births said before the hole may have changed in it.
-            decoder.links = Links::default();
+            decoder.births = Births::default();
             let (config, directory) = (&decoder.config, &decoder.directory);
-            decoder.links.configure(Timestamp(0), config, directory);
+            decoder.births.configure(config, directory);
         }
         decoder.changed = true;
         decoder.pruned = number.saturating_sub(cursor);
@@ -168,7 +167,7 @@ impl Decoder {
                 break;
             }
         }
-        decoder.links = watch.links().clone();
+        decoder.births = watch.gateways().reader();
         Ok(Some((decoder, snapshot.number)))
     }
 
@@ -181,7 +180,7 @@ impl Decoder {
             return Ok(None);
         };
         let mut decoder = Self::new();
-        decoder.links = read.links;
+        decoder.births = read.births;
         if read.config > 0 {
             let entries = reader.read_on(read.config - 1, 1, 1)?;
             let done = entries
@@ -203,7 +202,7 @@ impl Decoder {
         let written = Written {
             version: STATE_VERSION,
             config: self.config_number,
-            links: &self.links,
+            births: &self.births,
         };
         let json = serde_json::to_vec(&written).unwrap_or_default();
         // What cannot be packed cannot be read back either: then the journal is followed again.
@@ -221,9 +220,29 @@ impl Decoder {
         match entry.kind {
             Kind::Message => self.message(entry),
             Kind::Config => return self.configure(entry),
-            Kind::Command | Kind::Tick | Kind::Started | Kind::Quarantined | Kind::Centre => {}
+            Kind::Started => self.lose_sight(),
+            Kind::Centre => self.of_the_centre(entry),
+            Kind::Command | Kind::Tick | Kind::Quarantined => {}
         }
         Followed::Message
+    }
+
+    /// Nothing is seen of the gateways, as the core takes it.
+    fn lose_sight(&mut self) {
+        self.births.lose_sight();
+        self.changed = true;
+    }
+
+    fn of_the_centre(&mut self, entry: &StoredEntry) {
+        let input = entry.input.as_deref().unwrap_or_default();
+        match entry::decode(entry.kind, input) {
+            Ok(Input::Broker { connected: false }) => self.lose_sight(),
+            Ok(_) => {}
+            Err(error) => {
+                self.unreadable += 1;
+                tracing::error!(number = entry.number, %error, "entry of the journal is no input");
+            }
+        }
     }
 
     fn message(&mut self, entry: &StoredEntry) {
@@ -236,8 +255,8 @@ impl Decoder {
             tracing::error!(number = entry.number, "entry of the journal is no message");
             return;
         };
-        self.changed |= is_birth(topic);
-        self.links.take_again(
+        self.changed |= is_birth_or_death(topic);
+        self.births.read(
             entry.now,
             topic,
             payload,
@@ -261,27 +280,27 @@ impl Decoder {
         let Ok(config) = config::check(&files) else {
             return Followed::Message;
         };
-        self.use_config(entry.number, entry.now, config);
+        self.use_config(entry.number, config);
         Followed::Configured
     }
 
-    fn use_config(&mut self, number: u64, now: Timestamp, config: Config) {
+    fn use_config(&mut self, number: u64, config: Config) {
         self.directory = Directory::new(&config);
-        self.links.configure(now, &config, &self.directory);
+        self.births.configure(&config, &self.directory);
         self.config = config;
         self.config_number = number;
         self.changed = true;
     }
 }
 
-fn is_birth(topic: &str) -> bool {
+fn is_birth_or_death(topic: &str) -> bool {
     matches!(
         Topic::parse(topic),
         Ok(Topic::Node {
-            message: NodeMessage::Birth,
+            message: NodeMessage::Birth | NodeMessage::Death,
             ..
         } | Topic::Device {
-            message: DeviceMessage::Birth,
+            message: DeviceMessage::Birth | DeviceMessage::Death,
             ..
         })
     )

@@ -69,9 +69,10 @@ impl Process {
         ended.is_some_and(|ended| ended.expect("its state").is_none())
     }
 
-    /// What it has said so far.
+    /// What it has said so far. A listener says payloads, which are no text.
     pub(crate) fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let said = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// The last lines of what it has said.

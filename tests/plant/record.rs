@@ -7,7 +7,7 @@ use davy::entry;
 use davy::journal::{Kind, Reader};
 use davy_core::alarm::AlarmChange;
 use davy_core::delivery::MessageNumber;
-use davy_core::link::LinkChange;
+use davy_core::gateways::LinkChange;
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{DataType, DeviceMessage, Topic, read_birth, walk};
 use davy_core::watch::Effect;

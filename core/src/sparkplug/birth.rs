@@ -1,6 +1,6 @@
 //! Births: what a gateway and its devices measure.
 //!
-//! Path: gateway → NBIRTH, then one DBIRTH a device → `crate::link`, which reads all later data
+//! Path: gateway → NBIRTH, then one DBIRTH a device → `crate::gateways`, which reads all later data
 //! by them. A birth says the name, alias, type, unit, range, kind, position and source of each
 //! point and its latest reading, so that a centre that has just started knows the plant at once.
 //!
@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::data::{Packed, WireType, packed, sparkplug_quality};
 use super::names;
 use super::payload::{DataType, Metric, MetricValue, Payload, PropertyContent, PropertySet};
-use super::walk::{read_quality, walk};
+use super::walk::{NUMBER_MAX, read_quality, walk};
 use super::wire::{WireError, wire_ms};
 use crate::delivery::{MessageNumber, RUNS_MAX, Stored};
 use crate::point::Point;
@@ -287,10 +287,10 @@ pub(super) fn read_stored(text: &str) -> Result<Vec<Stored>, WireError> {
     }
     for kept in &stored {
         // An outbox that keeps nothing of its present run says `first` = `last` + 1.
-        if kept.run == 0 || kept.first == 0 || kept.last >= u64::MAX - 1 {
+        if kept.run == 0 || kept.first == 0 || kept.run > NUMBER_MAX || kept.last > NUMBER_MAX {
             let Stored { run, first, last } = kept;
             return Err(json(format!(
-                "run {run}, {first} to {last}; runs and sequences are counted from 1"
+                "run {run}, {first} to {last}; allowed are 1 to {NUMBER_MAX}"
             )));
         }
         if kept.first > kept.last + 1 {
@@ -321,9 +321,9 @@ pub fn read_birth(bytes: &[u8]) -> Result<Birth, WireError> {
         match name {
             names::BD_SEQ => birth.bd_seq = whole(metric.value.as_ref()),
             names::REBIRTH => birth.can_rebirth = true,
-            names::RUN => run = whole(metric.value.as_ref()),
-            names::SEQUENCE => sequence = whole(metric.value.as_ref()),
-            names::LOST => birth.lost = whole(metric.value.as_ref()),
+            names::RUN => run = count(names::RUN, metric.value.as_ref())?,
+            names::SEQUENCE => sequence = count(names::SEQUENCE, metric.value.as_ref())?,
+            names::LOST => birth.lost = count(names::LOST, metric.value.as_ref())?,
             names::INSTANCE => {
                 if let Some(MetricValue::Text(text)) = &metric.value {
                     birth.instance = Some(text.clone());
@@ -399,6 +399,22 @@ pub(super) fn whole(value: Option<&MetricValue>) -> Option<u64> {
         Some(MetricValue::Long(long)) => Some(*long),
         Some(MetricValue::Int(int)) => Some(u64::from(*int)),
         _ => None,
+    }
+}
+
+/// A count of messages, runs or losses: none so high that sums of it could overflow.
+pub(super) fn count(
+    what: &'static str,
+    value: Option<&MetricValue>,
+) -> Result<Option<u64>, WireError> {
+    match whole(value) {
+        Some(found) if found > NUMBER_MAX => Err(WireError::Range {
+            offset: 0,
+            what,
+            found,
+            allowed: NUMBER_MAX,
+        }),
+        found => Ok(found),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The wire: Sparkplug B 3.0 topics and payloads, for both ends.
 //!
 //! Pure: bytes in, values or a [`WireError`] out, and back. Nothing here keeps state between two
-//! messages; what a birth declared is kept by `crate::link`.
+//! messages; what a birth declared is kept by `crate::gateways`.
 //!
 //! How a Davy gateway uses Sparkplug:
 //!
@@ -82,6 +82,8 @@ pub(crate) mod names {
     pub(crate) const STORED: &str = "davy/stored";
     /// Messages that the outbox had to give up.
     pub(crate) const LOST: &str = "davy/lost";
+    /// What was asked for again and is not kept any more, JSON.
+    pub(crate) const GONE: &str = "davy/gone";
     /// A compressed bundle of stored messages.
     pub(crate) const BACKLOG: &str = "davy/backlog";
     /// What the centre has committed, JSON.

@@ -10,9 +10,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::birth::{number_metric, own_metric, pack_payload, read_stored, unpack_payload, whole};
+use super::birth::{count, number_metric, own_metric, pack_payload, read_stored, unpack_payload};
 use super::names;
 use super::payload::{DataType, Metric, MetricValue};
+use super::walk::NUMBER_MAX;
 use super::wire::WireError;
 use crate::delivery::{RANGES_MAX, RUNS_MAX, Ranges, Stored};
 use crate::reading::Timestamp;
@@ -52,6 +53,8 @@ pub struct Commands {
     pub known: Vec<Command>,
     /// How many it does not know.
     pub unknown: usize,
+    /// The outbox that they are for: another one must free nothing by them.
+    pub instance: Option<String>,
 }
 
 /// What a gateway says of itself between births.
@@ -61,12 +64,18 @@ pub struct NodeData {
     pub stored: Option<Vec<Stored>>,
     /// Messages that the outbox had to give up, in all.
     pub lost: Option<u64>,
+    /// What was asked for again and is not kept any more.
+    pub gone: Option<Vec<RunRanges>>,
     /// A compressed bundle of stored messages (zstd over `BundleWriter`'s bytes).
     pub backlog: Option<Vec<u8>>,
 }
 
-/// NCMD. It has no `seq`.
-pub fn build_commands(at: Timestamp, commands: &[Command]) -> Vec<u8> {
+/// NCMD. It has no `seq`. `instance` is the outbox whose numbers the commands speak of.
+pub fn build_commands(at: Timestamp, instance: Option<&str>, commands: &[Command]) -> Vec<u8> {
+    let instance = instance.map(|instance| {
+        let value = Some(MetricValue::Text(instance.to_owned()));
+        own_metric(names::INSTANCE, at, DataType::String, value)
+    });
     let metrics = commands.iter().map(|command| {
         let (name, runs) = match command {
             Command::Rebirth => {
@@ -79,7 +88,7 @@ pub fn build_commands(at: Timestamp, commands: &[Command]) -> Vec<u8> {
         let text = serde_json::to_string(runs).unwrap_or_default();
         own_metric(name, at, DataType::String, Some(MetricValue::Text(text)))
     });
-    pack_payload(at, None, metrics.collect())
+    pack_payload(at, None, instance.into_iter().chain(metrics).collect())
 }
 
 /// Reads NCMD of any host.
@@ -87,6 +96,12 @@ pub fn read_commands(bytes: &[u8]) -> Result<Commands, WireError> {
     let payload = unpack_payload("command", bytes)?;
     let mut commands = Commands::default();
     for metric in &payload.metrics {
+        if let (Some(names::INSTANCE), Some(MetricValue::Text(text))) =
+            (metric.name.as_deref(), &metric.value)
+        {
+            commands.instance = Some(text.clone());
+            continue;
+        }
         match read_command(metric)? {
             Some(command) => commands.known.push(command),
             None => commands.unknown += 1,
@@ -128,7 +143,7 @@ fn read_runs(what: &'static str, text: &str) -> Result<Vec<RunRanges>, WireError
             }
             let mut ranges = Ranges::default();
             for (first, last) in raw {
-                if first == 0 || first > last || last == u64::MAX {
+                if first == 0 || first > last || last > NUMBER_MAX {
                     return Err(json(format!(
                         "run {run} has {first} to {last}; allowed are ranges from 1 upwards"
                     )));
@@ -151,6 +166,11 @@ pub fn build_node_data(at: Timestamp, seq: u8, data: &NodeData) -> Vec<u8> {
     if let Some(lost) = data.lost {
         metrics.push(number_metric(names::LOST, at, lost));
     }
+    if let Some(gone) = &data.gone {
+        let text = serde_json::to_string(gone).unwrap_or_default();
+        let value = Some(MetricValue::Text(text));
+        metrics.push(own_metric(names::GONE, at, DataType::String, value));
+    }
     if let Some(backlog) = &data.backlog {
         let value = Some(MetricValue::Bytes(backlog.clone()));
         let mut metric = own_metric(names::BACKLOG, at, DataType::Bytes, value);
@@ -169,7 +189,10 @@ pub fn read_node_data(bytes: &[u8]) -> Result<NodeData, WireError> {
             (Some(names::STORED), Some(MetricValue::Text(text))) => {
                 data.stored = Some(read_stored(&text)?);
             }
-            (Some(names::LOST), value) => data.lost = whole(value.as_ref()),
+            (Some(names::LOST), value) => data.lost = count(names::LOST, value.as_ref())?,
+            (Some(names::GONE), Some(MetricValue::Text(text))) => {
+                data.gone = Some(read_runs(names::GONE, &text)?);
+            }
             (Some(names::BACKLOG), Some(MetricValue::Bytes(bytes))) => data.backlog = Some(bytes),
             _ => {}
         }

@@ -650,14 +650,15 @@ fn commands_read_as_written_and_others_are_counted() {
         Command::Committed(runs.clone()),
         Command::Resend(runs),
     ];
-    let bytes = build_commands(AT, &commands);
+    let bytes = build_commands(AT, Some("0f3a"), &commands);
     assert_eq!(walk(&bytes).expect("payload").seq, None);
     let read = read_commands(&bytes).expect("own commands");
     assert_eq!((read.known, read.unknown), (commands, 0));
+    assert_eq!(read.instance.as_deref(), Some("0f3a"));
 
     let text = MetricValue::Text("[{\"run\":7,\"ranges\":[[1,5],[9,9]]}]".to_owned());
     let payload = Payload::decode(&bytes[..]).expect("payload");
-    assert_eq!(payload.metrics[1].value, Some(text));
+    assert_eq!(payload.metrics[2].value, Some(text));
 
     let bytes = Payload {
         metrics: vec![
@@ -699,7 +700,7 @@ fn ranges_from_outside_are_put_in_order_or_refused() {
     };
     let ranges: Vec<_> = runs[0].ranges.iter().collect();
     assert_eq!(ranges, vec![(1, 4), (7, 9)]);
-    for ranges in ["[[0,1]]", "[[5,4]]", "[[1,18446744073709551615]]", "[[1]]"] {
+    for ranges in ["[[0,1]]", "[[5,4]]", "[[1,9007199254740993]]", "[[1]]"] {
         let text = format!("[{{\"run\":1,\"ranges\":{ranges}}}]");
         assert!(with(&text).is_err(), "{text}");
     }
@@ -714,6 +715,7 @@ fn node_data_reads_as_written() {
             last: 3,
         }]),
         lost: Some(4),
+        gone: Some(Vec::new()),
         backlog: Some(vec![1, 2, 3]),
     };
     let bytes = build_node_data(AT, 8, &data);
@@ -788,7 +790,10 @@ fn golden() -> Vec<(&'static str, Vec<u8>)> {
         ("dbirth", build_device_birth(AT, 1, NUMBER, &[born])),
         ("ddata", encode(&some_readings(), 2, false)),
         ("ddata_historical", encode(&some_readings(), 3, true)),
-        ("ncmd", build_commands(AT, &[Command::Rebirth, committed])),
+        (
+            "ncmd",
+            build_commands(AT, None, &[Command::Rebirth, committed]),
+        ),
         ("ddeath", build_device_death(AT, 4)),
         ("ndeath", build_node_death(AT, 3)),
         ("state", host.to_json().into_bytes()),

@@ -11,9 +11,9 @@ use super::wire::{Cursor, EIGHT, FOUR, LENGTH, VARINT, WireError};
 use crate::delivery::MessageNumber;
 use crate::reading::{BadCause, Quality, Timestamp, UncertainCause};
 
-/// Highest run or sequence that is read. Both start at 1 and grow by 1, so none ever comes near;
-/// sums of them stay within 64 bits.
-const NUMBER_MAX: u64 = u64::MAX - 2;
+/// Highest run, sequence or count that is read: 2^53, so that any host holds it exactly. All start
+/// near 0 and grow by 1, so none ever comes near; a few thousand of them add up within 64 bits.
+pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// A message whose top level has been passed over.
 #[derive(Clone, Copy, Debug)]

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::alarm::{self, AlarmChange, Engine, Refusal, Subject, SystemCondition};
 use crate::config::{self, Config, Fault, SourceFile};
 use crate::delivery::MessageNumber;
+use crate::gateways::{Directory, Gateways, LinkChange, Taken};
 use crate::hazard::{HazardChange, HazardCommand, Ledger, Refused};
-use crate::link::{Directory, LinkChange, Links, Taken};
 use crate::reading::Timestamp;
 use crate::warning::{Warning, WarningChange};
 
@@ -164,7 +164,7 @@ pub struct Watch {
     files: Vec<SourceFile>,
     config: Arc<Config>,
     directory: Directory,
-    links: Links,
+    gateways: Gateways,
     engine: Engine,
     warnings: Vec<Warning>,
     ledger: Ledger,
@@ -192,7 +192,7 @@ impl Watch {
             now: Timestamp::MIN,
             files: Vec::new(),
             directory: Directory::default(),
-            links: Links::default(),
+            gateways: Gateways::default(),
             engine: Engine::new(&config.points, &config.alarms),
             warnings: Vec::new(),
             ledger: Ledger::default(),
@@ -218,13 +218,16 @@ impl Watch {
                 if before != Timestamp::MIN {
                     self.stood_still(now, before, effects);
                 }
+                self.gateways.lose_sight();
                 self.unsee_gateways(now, effects);
             }
             Input::StoodStill { since } => self.stood_still(now, *since, effects),
             Input::Broker { connected } => {
                 let was_cut_off = self.engine.is_cut_off();
                 self.own_fault(now, SystemCondition::CutOff, !connected);
-                if *connected && was_cut_off {
+                if !connected {
+                    self.gateways.lose_sight();
+                } else if was_cut_off {
                     self.unsee_gateways(now, effects);
                 }
             }
@@ -239,7 +242,8 @@ impl Watch {
             Input::Quarantined { topic, number, .. } => {
                 let mut taken = std::mem::take(&mut self.taken);
                 let group = &self.config.group;
-                self.links.set_aside(now, topic, *number, group, &mut taken);
+                self.gateways
+                    .set_aside(now, topic, *number, group, &mut taken);
                 self.taken(now, &mut taken, effects);
                 self.taken = taken;
             }
@@ -280,7 +284,7 @@ impl Watch {
         let colours = self.colour_deadlines.first().map(|(at, _)| *at);
         [
             self.engine.next_deadline(),
-            self.links.next_deadline(),
+            self.gateways.next_deadline(),
             self.ledger.next_deadline(),
             colours,
         ]
@@ -291,7 +295,7 @@ impl Watch {
 
     /// Whether a message has been taken before: it need not be judged or journaled again.
     pub fn has_seen(&self, topic: &str, payload: &[u8]) -> bool {
-        self.links.has_seen(topic, payload)
+        self.gateways.has_seen(topic, payload)
     }
 
     /// The configuration in force.
@@ -315,8 +319,8 @@ impl Watch {
     }
 
     /// The gateways.
-    pub fn links(&self) -> &Links {
-        &self.links
+    pub fn gateways(&self) -> &Gateways {
+        &self.gateways
     }
 
     /// The ledger.
@@ -355,7 +359,7 @@ impl Watch {
     /// Who was there before may have gone meanwhile without a word.
     fn unsee_gateways(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut taken = std::mem::take(&mut self.taken);
-        self.links.restart(now, &mut taken);
+        self.gateways.unsee(now, &mut taken);
         self.taken(now, &mut taken, effects);
         self.taken = taken;
     }
@@ -385,9 +389,13 @@ impl Watch {
                     .unwrap_or_default()
             })
             .collect();
-        self.links.configure(now, &self.config, &self.directory);
+        self.gateways.configure(now, &self.config, &self.directory);
         for gateway in &self.config.gateways {
-            if self.links.get(&gateway.id).is_some_and(|link| !link.online) {
+            if self
+                .gateways
+                .get(&gateway.id)
+                .is_some_and(|link| !link.online)
+            {
                 let unseen = alarm::Input::System {
                     subject: &Subject::Gateway(gateway.id.clone()),
                     condition: SystemCondition::LossOfView,
@@ -418,7 +426,7 @@ impl Watch {
 
     fn message(&mut self, now: Timestamp, topic: &str, payload: &[u8], effects: &mut Vec<Effect>) {
         let mut taken = std::mem::take(&mut self.taken);
-        self.links.take(
+        self.gateways.take(
             now,
             topic,
             payload,
@@ -432,7 +440,7 @@ impl Watch {
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut taken = std::mem::take(&mut self.taken);
-        self.links.tick(now, &mut taken);
+        self.gateways.tick(now, &mut taken);
         self.taken(now, &mut taken, effects);
         self.taken = taken;
         self.engine.apply(now, alarm::Input::Tick, &mut self.told);

@@ -8,13 +8,13 @@ use thiserror::Error;
 use super::Watch;
 use crate::alarm::{self, Engine};
 use crate::config::{self, Fault, SourceFile};
+use crate::gateways::Gateways;
 use crate::hazard::Ledger;
-use crate::link::Links;
 use crate::reading::Timestamp;
 use crate::warning::Warning;
 
 /// Version of the form. A snapshot of another version is not read: the journal is replayed.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -22,7 +22,7 @@ struct Written<'a> {
     number: u64,
     now: Timestamp,
     files: &'a [SourceFile],
-    links: &'a Links,
+    gateways: &'a Gateways,
     engine: alarm::Snapshot,
     warnings: BTreeMap<&'a str, &'a Warning>,
     ledger: &'a Ledger,
@@ -34,7 +34,7 @@ struct Read {
     number: u64,
     now: Timestamp,
     files: Vec<SourceFile>,
-    links: Links,
+    gateways: Gateways,
     engine: alarm::Snapshot,
     warnings: BTreeMap<String, Warning>,
     ledger: Ledger,
@@ -66,7 +66,7 @@ impl Watch {
             number: self.number,
             now: self.now,
             files: &self.files,
-            links: &self.links,
+            gateways: &self.gateways,
             engine: self.engine.snapshot(),
             warnings: sources.zip(&self.warnings).collect(),
             ledger: &self.ledger,
@@ -90,7 +90,7 @@ impl Watch {
         let mut watch = Self::new();
         watch.number = read.number;
         watch.now = read.now;
-        watch.links = read.links;
+        watch.gateways = read.gateways;
         watch.ledger = read.ledger;
         if read.files.is_empty() {
             return Ok(watch);
@@ -99,7 +99,7 @@ impl Watch {
         watch.adopt(&read.files, config);
         let config = &watch.config;
         watch.engine = Engine::restore(&config.points, &config.alarms, &read.engine);
-        watch.links.configure(read.now, config, &watch.directory);
+        watch.gateways.resolve(config, &watch.directory);
         watch.warnings = (config.sources.iter())
             .map(|source| read.warnings.get(&source.id).cloned().unwrap_or_default())
             .collect();

@@ -12,8 +12,8 @@ mod stories;
 
 use crate::alarm::{Cause, State};
 use crate::delivery::{MessageNumber, Stored};
+use crate::gateways::LinkEvent;
 use crate::hazard::HazardState;
-use crate::link::LinkEvent;
 use crate::point::Point;
 use crate::reading::{Quality, Reading};
 use crate::sparkplug::{

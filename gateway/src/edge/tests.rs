@@ -6,7 +6,8 @@ use std::path::Path;
 use davy_core::delivery::Ranges;
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{
-    Command, DeviceMessage, HostState, NodeMessage, RunRanges, Topic, build_commands, walk,
+    Command, DeviceMessage, HostState, NodeMessage, RunRanges, Topic, build_commands, read_birth,
+    walk,
 };
 use tokio::net::TcpListener;
 
@@ -99,10 +100,9 @@ async fn readings_travel_from_the_register_to_the_host_and_are_freed() {
         .say("spBv1.0/STATE/davy", state.to_json().into_bytes())
         .await;
 
-    assert_eq!(
-        next(&mut client).await.0,
-        format!("{} {GATEWAY}", NodeMessage::Birth.word())
-    );
+    let (what, birth) = next(&mut client).await;
+    assert_eq!(what, format!("{} {GATEWAY}", NodeMessage::Birth.word()));
+    let instance = read_birth(&birth).expect("birth").instance;
     let mut born = BTreeSet::new();
     let mut polled = BTreeSet::new();
     let mut ranges = Ranges::default();
@@ -126,7 +126,7 @@ async fn readings_travel_from_the_register_to_the_host_and_are_freed() {
         run,
         ranges: ranges.clone(),
     }]);
-    let payload = build_commands(Timestamp(1), &[committed]);
+    let payload = build_commands(Timestamp(1), instance.as_deref(), &[committed]);
     client
         .say(&format!("spBv1.0/{group}/NCMD/{GATEWAY}"), payload)
         .await;

@@ -252,6 +252,39 @@ impl Outbox {
         Ok((from <= to).then_some((from, to)))
     }
 
+    /// Which of the messages `first..=last` of a run are not in here any more. Of the present run
+    /// those that are still to be produced are none of them.
+    pub fn absent(&self, run: u64, first: u64, last: u64) -> Result<Ranges, OutboxError> {
+        let failed = |error| failure("looking for messages", &self.path)(error);
+        let mut absent = Ranges::default();
+        let Some((base, end)) = self.rows_of(run)? else {
+            absent.insert_range(first, last);
+            return Ok(absent);
+        };
+        let produced = (end - base).max(0).cast_unsigned();
+        let last = if run == self.run {
+            last.min(produced)
+        } else {
+            last
+        };
+        let row = |sequence| base.saturating_add(i64::try_from(sequence).unwrap_or(i64::MAX));
+        let mut query = self
+            .database
+            .prepare_cached("SELECT row FROM message WHERE row BETWEEN ?1 AND ?2 ORDER BY row")
+            .map_err(failed)?;
+        let mut rows = query
+            .query([row(first), row(last).min(end)])
+            .map_err(failed)?;
+        let mut next = first;
+        while let Some(one) = rows.next().map_err(failed)? {
+            let kept = (one.get::<_, i64>(0).map_err(failed)? - base).cast_unsigned();
+            absent.insert_range(next, kept.saturating_sub(1));
+            next = kept.saturating_add(1);
+        }
+        absent.insert_range(next, last);
+        Ok(absent)
+    }
+
     /// Frees what the centre has committed, and says how many messages that was.
     pub fn committed<'a>(
         &mut self,

@@ -12,6 +12,7 @@
 //! - A message is stored, with its number, before a packet of it exists.
 //! - produced = committed + stored + lost after each step, and in the status.
 
+mod asked;
 mod packet;
 mod sound;
 
@@ -21,7 +22,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use davy_core::reading::Timestamp;
-use davy_core::sparkplug::{Aliases, Command, HostState, TopicError, read_commands};
+use davy_core::sparkplug::{Aliases, HostState, RunRanges, TopicError, read_commands};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
@@ -108,6 +109,8 @@ pub struct Pipeline {
     seq: u8,
     storing_fails: bool,
     needs_room: bool,
+    /// What the host asked for and is not kept any more, for the next report.
+    gone: Vec<RunRanges>,
     /// Why the edge must annunciate by itself; none while the centre does.
     alone: Option<sound::Alone>,
 }
@@ -167,6 +170,7 @@ impl Pipeline {
             seq: 0,
             storing_fails: false,
             needs_room: false,
+            gone: Vec::new(),
             alone: Some(sound::Alone::Away),
         };
         pipeline.show();
@@ -299,7 +303,7 @@ impl Pipeline {
             }
         } else if topic == self.topics.command {
             match read_commands(payload) {
-                Ok(commands) => commands.known.iter().for_each(|one| self.command(one)),
+                Ok(commands) => self.commands(&commands),
                 Err(error) => self.unreadable(topic, &error),
             }
         }
@@ -308,34 +312,6 @@ impl Pipeline {
     fn unreadable(&self, topic: &str, error: &davy_core::sparkplug::WireError) {
         self.status.unreadable.fetch_add(1, Relaxed);
         tracing::warn!(topic, %error, "a message from the host cannot be read");
-    }
-
-    fn command(&mut self, command: &Command) {
-        match command {
-            Command::Rebirth => self.session.rebirth(),
-            Command::Committed(runs) => {
-                let freed = self
-                    .outbox
-                    .committed(runs.iter().map(|of| (of.run, &of.ranges)));
-                // What is still in the outbox is not done with.
-                if let Some(freed) = failed(freed) {
-                    self.session.committed(runs);
-                    if freed > 0 {
-                        self.session.freed();
-                    }
-                }
-            }
-            Command::Resend(runs) => {
-                for of in runs {
-                    for (first, last) in of.ranges.iter() {
-                        let rows = failed(self.outbox.rows(of.run, first, last)).flatten();
-                        if let Some((from, to)) = rows {
-                            self.session.resend(from, to);
-                        }
-                    }
-                }
-            }
-        }
     }
 
     /// Once a second: trims the outbox, lets the local alarms see the time.

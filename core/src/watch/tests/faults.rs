@@ -56,7 +56,11 @@ fn a_payload_that_does_not_decode_is_told_and_stops_nothing() {
             let told = link_events(&effects);
             assert!(matches!(told[..], [LinkEvent::Unusable { .. }]), "{kind}");
         }
-        assert_eq!(story.watch.links().get("gw").unwrap().unusable, 3, "{kind}");
+        assert_eq!(
+            story.watch.gateways().get("gw").unwrap().unusable,
+            3,
+            "{kind}"
+        );
         assert_eq!(story.alarm_state("gw.unusable"), State::Unacked, "{kind}");
         let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
         assert_eq!(raised(&effects), ["TF.a.gas2"], "{kind}");
@@ -116,7 +120,7 @@ fn an_alias_that_nobody_explained_asks_for_births() {
     let effects = story.data(GAS, (1, 1), &[("TF.a", 2.5)]);
     assert!(wants_rebirth(&effects));
     assert_eq!(raised(&effects), ["gw.unusable"]);
-    assert_eq!(story.watch.links().get("gw").unwrap().unknown, 1);
+    assert_eq!(story.watch.gateways().get("gw").unwrap().unknown, 1);
     for sequence in 2..50 {
         story.until(1.0 + sequence as f64 / 10.0);
         let effects = story.data(GAS, (1, sequence), &[("TF.a", 2.5)]);
@@ -154,7 +158,7 @@ fn a_reading_is_taken_only_from_the_gateway_of_its_point() {
     story.device(GAS, DeviceMessage::Data, aliased);
     let point = story.watch.directory().find("TF.d").unwrap();
     assert!(story.watch.engine().last(point).is_none());
-    assert_eq!(story.watch.links().get("gw").unwrap().unknown, 2);
+    assert_eq!(story.watch.gateways().get("gw").unwrap().unknown, 2);
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn an_alias_that_a_birth_gives_to_an_unknown_tag_is_no_longer_the_old_one() {
         !raised(&effects).contains(&"TF.a.gas2"),
         "it is TF.nobody's value"
     );
-    assert!(story.watch.links().get("gw").unwrap().unknown > 0);
+    assert!(story.watch.gateways().get("gw").unwrap().unknown > 0);
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn a_clock_that_is_off_is_alarmed_until_it_is_right() {
     let effects = story.device(GAS, DeviceMessage::Data, message);
     assert_eq!(raised(&effects), ["gw.clock_offset"]);
     assert_eq!(
-        story.watch.links().get("gw").unwrap().clock_offset_ms,
+        story.watch.gateways().get("gw").unwrap().clock_offset_ms,
         -3_000
     );
     story.until(11.0);
@@ -348,13 +352,13 @@ fn numbers_at_the_end_of_their_range_are_refused() {
 }
 
 #[test]
-fn what_is_missing_is_counted_up_to_the_end_and_no_further() {
+fn what_is_missing_is_counted_up_to_the_end() {
     let mut story = Story::new();
     story.all_born();
     story.until(1.0);
     story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
     for run in 1..4 {
-        let end = u64::MAX - 2;
+        let end = 1 << 53;
         story.stored(
             "gw",
             &[Stored {
@@ -364,7 +368,10 @@ fn what_is_missing_is_counted_up_to_the_end_and_no_further() {
             }],
         );
     }
-    assert_eq!(story.watch.links().get("gw").unwrap().missing, u64::MAX);
+    assert_eq!(
+        story.watch.gateways().get("gw").unwrap().missing(),
+        (3 << 53) - 4
+    );
 }
 
 #[test]
@@ -393,9 +400,9 @@ fn holes_beyond_what_is_remembered_are_given_up_and_told() {
             .count();
     }
     assert_eq!(missing, 10, "each hole beyond the limit, the oldest first");
-    let link = watch.links().get("gw").unwrap();
-    assert_eq!(link.missing, 10);
-    let ranges = watch.links().received("gw").next().unwrap().1.len();
+    let link = watch.gateways().get("gw").unwrap();
+    assert_eq!(link.missing(), 10);
+    let ranges = watch.gateways().received("gw").next().unwrap().1.len();
     assert_eq!(ranges, crate::delivery::RANGES_MAX);
 }
 
@@ -415,9 +422,13 @@ fn births_with_ever_new_aliases_stay_bounded() {
             payload: payload(&story, metrics),
         };
         watch.apply(story.clock(), &input, &mut Vec::new());
-        sizes.push(watch.links().get("gw").unwrap().aliases());
+        sizes.push(watch.gateways().get("gw").unwrap().aliases());
     }
-    assert!(sizes.iter().all(|size| *size <= crate::link::ALIASES_MAX));
+    assert!(
+        sizes
+            .iter()
+            .all(|size| *size <= crate::gateways::ALIASES_MAX)
+    );
     // The newest are known.
     story.now = 1.0;
     let message = payload(&story, vec![metric("", Some(399_999), 2.5, story.clock())]);
@@ -472,4 +483,191 @@ fn a_damaged_snapshot_is_an_error() {
     let spoilt = text.replace("TF.a,", "TF.a a,");
     let refused = Watch::restore(spoilt.as_bytes());
     assert!(matches!(refused, Err(RestoreError::Config(_))));
+}
+
+/// A payload of a node that numbers its place only, by Sparkplug's `seq`.
+fn foreign(story: &Story, seq: u64, metrics: Vec<Metric>) -> Vec<u8> {
+    Payload {
+        timestamp: Some(story.clock().0.cast_unsigned()),
+        metrics,
+        seq: Some(seq),
+    }
+    .encode_to_vec()
+}
+
+/// NBIRTH of such a node, and DBIRTH of its unit `gas` in which alias 5 is `tag`.
+fn foreign_born(story: &mut Story, tag: &str) {
+    let birth = foreign(story, 0, vec![number("bdSeq", 7)]);
+    story.node("gw", NodeMessage::Birth, birth);
+    foreign_unit_born(story, 1, tag);
+}
+
+fn foreign_unit_born(story: &mut Story, seq: u64, tag: &str) {
+    let born = metric(tag, Some(5), 0.1, story.clock());
+    let birth = foreign(story, seq, vec![born]);
+    story.device(GAS, DeviceMessage::Birth, birth);
+}
+
+fn foreign_data(story: &mut Story, seq: u64, value: f64) -> Vec<Effect> {
+    let data = metric("", Some(5), value, story.clock());
+    let data = foreign(story, seq, vec![data]);
+    story.device(GAS, DeviceMessage::Data, data)
+}
+
+#[test]
+fn a_foreign_alias_holds_only_from_birth_to_birth() {
+    let mut story = Story::new();
+    story.until(1.0);
+    foreign_born(&mut story, "TF.a");
+    story.until(2.0);
+    assert_eq!(raised(&foreign_data(&mut story, 2, 2.5)), ["TF.a.gas2"]);
+    // The centre starts again; the node may have, too.
+    for birth in [false, true] {
+        story.until(story.now + 20.0);
+        if birth {
+            // Its NBIRTH is there, that of the unit is not yet.
+            let birth = foreign(&story, 0, vec![number("bdSeq", 8)]);
+            story.node("gw", NodeMessage::Birth, birth);
+        } else {
+            let version = "1".into();
+            story.give(Input::Started { version });
+        }
+        let point = story.watch.directory().find("TF.a").unwrap();
+        let before = story.watch.engine().last(point).unwrap().value;
+        let effects = foreign_data(&mut story, 1, 0.7);
+        assert!(birth || wants_rebirth(&effects));
+        let after = story.watch.engine().last(point).unwrap().value;
+        assert_eq!(before.to_bits(), after.to_bits(), "not by the old alias");
+    }
+    story.until(story.now + 20.0);
+    foreign_unit_born(&mut story, 2, "TF.b");
+    story.until(story.now + 1.0);
+    assert_eq!(raised(&foreign_data(&mut story, 3, 2.5)), ["TF.b.gas2"]);
+}
+
+#[test]
+fn messages_that_a_foreign_node_skips_are_told_and_births_asked_for() {
+    let mut story = Story::new();
+    story.until(1.0);
+    foreign_born(&mut story, "TF.a");
+    for seq in 2..600 {
+        let effects = foreign_data(&mut story, seq % 256, 0.1);
+        assert_eq!(effects, [], "{seq} follows the one before");
+    }
+    let effects = foreign_data(&mut story, (599 + 4) % 256, 0.1);
+    assert!(wants_rebirth(&effects));
+    assert!(link_events(&effects).contains(&&LinkEvent::Skipped { messages: 3 }));
+    assert_eq!(raised(&effects), ["gw.gap"]);
+    let effects = foreign_data(&mut story, (603 + 2) % 256, 0.1);
+    assert!(!wants_rebirth(&effects), "once in ten seconds");
+    assert_eq!(story.watch.gateways().get("gw").unwrap().skipped, 4);
+}
+
+#[test]
+fn what_births_did_not_explain_is_not_asked_for_again() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    let strange = |story: &mut Story| {
+        story.until(story.now + 20.0);
+        let data = payload(story, vec![metric("", Some(99), 1.0, story.clock())]);
+        story.device(GAS, DeviceMessage::Data, data)
+    };
+    assert!(wants_rebirth(&strange(&mut story)));
+    assert!(wants_rebirth(&strange(&mut story)), "none has come");
+    story.all_born();
+    let effects = strange(&mut story);
+    assert!(!wants_rebirth(&effects));
+    let told = LinkEvent::Unexplained { aliases: vec![99] };
+    assert!(link_events(&effects).contains(&&told));
+    let effects = strange(&mut story);
+    assert_eq!(link_events(&effects), Vec::<&LinkEvent>::new(), "told once");
+    assert_eq!(story.watch.gateways().get("gw").unwrap().unknown, 4);
+    // With another configuration it may be known.
+    story.give(config_input(files(SITE, POINTS)));
+    assert!(wants_rebirth(&strange(&mut story)));
+}
+
+fn resends(effects: &[Effect]) -> Vec<Vec<(u64, u64, u64)>> {
+    let asked = link_events(effects)
+        .into_iter()
+        .filter_map(|event| match event {
+            LinkEvent::ResendWanted { messages } => Some(
+                messages
+                    .iter()
+                    .map(|gap| (gap.run, gap.first, gap.last))
+                    .collect(),
+            ),
+            _ => None,
+        });
+    asked.collect()
+}
+
+#[test]
+fn a_gap_that_stands_is_asked_for_again_until_it_is_closed() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    story.data(GAS, (1, 5), &[("TF.a", 0.2)]);
+    assert_eq!(resends(&story.until(10.9)), Vec::<Vec<_>>::new());
+    assert_eq!(resends(&story.until(12.0)), [[(1, 2, 4)]]);
+    assert_eq!(resends(&story.until(22.0)), [[(1, 2, 4)]], "once in 10 s");
+    // A backlog on its way changes its gap: it is left alone.
+    story.data(GAS, (1, 2), &[("TF.a", 0.2)]);
+    assert_eq!(resends(&story.until(32.0)), Vec::<Vec<_>>::new());
+    assert_eq!(resends(&story.until(42.0)), [[(1, 3, 4)]]);
+    // One comes, the other is gone: told, counted, closed.
+    let effects = story.data(GAS, (1, 4), &[("TF.a", 2.5)]);
+    assert_eq!(raised(&effects), ["TF.a.gas2"], "and is taken");
+    let mut ranges = crate::delivery::Ranges::default();
+    ranges.insert_range(1, 9);
+    let data = NodeData {
+        gone: Some(vec![crate::sparkplug::RunRanges { run: 1, ranges }]),
+        ..NodeData::default()
+    };
+    let payload = build_node_data(story.clock(), 0, &data);
+    let effects = story.node("gw", NodeMessage::Data, payload);
+    let (run, first, last) = (1, 3, 3);
+    let messages = crate::delivery::Missing { run, first, last };
+    assert_eq!(link_events(&effects), [&LinkEvent::Missing { messages }]);
+    assert_eq!(story.watch.gateways().get("gw").unwrap().missing(), 1);
+    assert_eq!(resends(&story.until(100.0)), Vec::<Vec<_>>::new());
+}
+
+#[test]
+fn the_last_message_of_a_run_is_asked_for_again_too() {
+    let mut story = Story::new();
+    story.all_born();
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
+    let (run, first, last) = (1, 1, 20_000);
+    story.stored("gw", &[Stored { run, first, last }]);
+    assert_eq!(resends(&story.until(12.0)), [[(1, 2, 10_001)]], "bounded");
+    story.node_dead("gw", 1);
+    assert_eq!(resends(&story.until(60.0)), Vec::<Vec<_>>::new());
+}
+
+#[test]
+fn a_count_beyond_what_any_gateway_can_reach_is_refused() {
+    let mut story = Story::new();
+    story.all_born();
+    let bound = 1 << 53;
+    for last in [bound + 1, u64::MAX - 2, u64::MAX] {
+        let (run, first) = (1, 1);
+        let effects = story.stored("gw", &[Stored { run, first, last }]);
+        assert!(matches!(
+            link_events(&effects)[..],
+            [LinkEvent::Unusable { .. }]
+        ));
+    }
+    let runs = (1..=64).map(|run| Stored {
+        run,
+        first: 1,
+        last: bound,
+    });
+    story.stored("gw", &runs.collect::<Vec<_>>());
+    let gateway = story.watch.gateways().get("gw").unwrap();
+    assert_eq!(gateway.stored_messages(), 64 << 53);
+    story.node_dead("gw", 1);
 }

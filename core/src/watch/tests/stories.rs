@@ -58,7 +58,7 @@ fn a_dead_gateway_is_a_loss_of_view_and_recovers_nothing() {
     assert_eq!(raised(&effects), ["gw.loss_of_view"]);
     assert_eq!(returned(&effects), Vec::<&str>::new());
     assert!(story.quality("TF.a").is_bad() && story.quality("TF.c").is_bad());
-    assert!(story.watch.links().get("other").unwrap().online);
+    assert!(story.watch.gateways().get("other").unwrap().online);
     let view = |story: &Story| {
         let mut alarms = story.watch.engine().alarms();
         alarms
@@ -93,7 +93,7 @@ fn the_will_of_an_old_connection_kills_nothing() {
     story.node_born("gw", "first", nothing_stored(2, 0));
     let effects = story.node_dead("gw", 1);
     assert_eq!(effects, []);
-    assert!(story.watch.links().get("gw").unwrap().online);
+    assert!(story.watch.gateways().get("gw").unwrap().online);
 }
 
 #[test]
@@ -168,9 +168,9 @@ fn the_backlog_comes_behind_and_raises_late_alarms() {
             assert_eq!(ledger_events(&effects), [("found", 1)]);
         }
     }
-    let link = story.watch.links().get("gw").unwrap();
-    assert_eq!(link.missing, 0);
-    let received: Vec<_> = story.watch.links().received("gw").collect();
+    let link = story.watch.gateways().get("gw").unwrap();
+    assert_eq!(link.missing(), 0);
+    let received: Vec<_> = story.watch.gateways().received("gw").collect();
     assert_eq!(received[0].1.iter().collect::<Vec<_>>(), [(1, 5)]);
 }
 
@@ -229,7 +229,7 @@ fn a_gap_is_told_once_and_alarmed() {
     };
     assert_eq!(link_events(&effects), [&expected]);
     assert_eq!(raised(&effects), ["gw.gap"]);
-    assert_eq!(story.watch.links().get("gw").unwrap().missing, 2);
+    assert_eq!(story.watch.gateways().get("gw").unwrap().missing(), 2);
     let effects = story.stored("gw", &stored);
     assert_eq!(effects, [], "told once");
     let effects = story.data(GAS, (1, 3), &[("TF.a", 2.5)]);
@@ -250,7 +250,7 @@ fn what_an_outbox_dropped_is_counted_and_alarmed() {
     let payload = build_node_data(story.clock(), 0, &lost(7));
     let effects = story.node("gw", NodeMessage::Data, payload.clone());
     assert_eq!(raised(&effects), ["gw.outbox_loss"]);
-    assert_eq!(story.watch.links().get("gw").unwrap().lost, 7);
+    assert_eq!(story.watch.gateways().get("gw").unwrap().lost, 7);
     let effects = story.node("gw", NodeMessage::Data, payload);
     assert_eq!(effects, []);
 }

@@ -123,6 +123,7 @@ impl Pipeline {
                 let data = NodeData {
                     stored: Some(self.stored()?),
                     lost: Some(self.outbox.account().lost),
+                    gone: Some(std::mem::take(&mut self.gone)).filter(|gone| !gone.is_empty()),
                     backlog: None,
                 };
                 let payload = build_node_data(now, self.seq, &data);

@@ -7,7 +7,7 @@ use davy_core::config::Config;
 use davy_core::delivery::{MessageNumber, Ranges, Received, Stored};
 use davy_core::reading::{BadCause, PointId, Quality, Reading};
 use davy_core::sparkplug::{
-    BUNDLE_BYTES_MAX, DeviceMessage, NodeMessage, RunRanges, Topic, build_commands, finish,
+    BUNDLE_BYTES_MAX, Command, DeviceMessage, NodeMessage, Topic, build_commands, finish,
     read_birth, read_bundle, read_node_data, read_node_death, walk,
 };
 use proptest::prelude::*;
@@ -31,6 +31,7 @@ struct Edge {
     folder: PathBuf,
     limits: Limits,
     acknowledge: Acknowledge,
+    instance: &'static str,
     pipeline: Option<Pipeline>,
     packets: mpsc::Receiver<Packet>,
     sound: watch::Receiver<bool>,
@@ -52,6 +53,7 @@ impl Edge {
                 age_max: Duration::from_hours(72),
             },
             acknowledge: Acknowledge::Centre,
+            instance: "first",
             pipeline: None,
             packets,
             sound,
@@ -70,7 +72,7 @@ impl Edge {
         let (packets, packets_out) = mpsc::channel(64);
         let (sound, sounds) = watch::channel(false);
         (self.packets, self.sound) = (packets_out, sounds);
-        let outbox = Outbox::open(&self.folder, self.limits, "first").expect("outbox");
+        let outbox = Outbox::open(&self.folder, self.limits, self.instance).expect("outbox");
         let parts = Parts {
             config: Arc::clone(&self.config),
             gateway: GATEWAY.into(),
@@ -144,7 +146,7 @@ impl Edge {
     }
 
     fn tell(&mut self, commands: &[Command]) {
-        let payload = build_commands(self.now, commands);
+        let payload = build_commands(self.now, Some("first"), commands);
         let topic = format!("spBv1.0/{}/NCMD/{GATEWAY}", self.config.group);
         self.pipeline().hear(News::Arrived { topic, payload });
     }
@@ -406,6 +408,64 @@ fn the_host_asks_again() {
     assert_eq!(centre.told(&edge.flow()), ["NDEATH"]);
     poll_all(&mut edge);
     assert!(edge.flow().is_empty());
+}
+
+fn ranges(first: u64, last: u64) -> Ranges {
+    let mut ranges = Ranges::default();
+    ranges.insert_range(first, last);
+    ranges
+}
+
+#[test]
+fn what_is_asked_for_and_not_kept_is_said_to_be_gone() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    edge.connect();
+    poll_all(&mut edge);
+    edge.flow();
+    let run = |run, ranges| RunRanges { run, ranges };
+    edge.tell(&[Command::Committed(vec![run(1, ranges(2, 3))])]);
+    // 9 is still to be produced; run 7 was never there.
+    edge.tell(&[Command::Resend(vec![
+        run(1, ranges(1, 9)),
+        run(7, ranges(4, 5)),
+    ])]);
+    let data: Vec<_> = edge
+        .flow()
+        .iter()
+        .filter(|packet| packet.topic.contains("/NDATA/"))
+        .map(|packet| read_node_data(&packet.payload).expect("node data"))
+        .collect();
+    let gone: Vec<_> = data.iter().filter_map(|data| data.gone.clone()).collect();
+    assert_eq!(gone, [[run(1, ranges(2, 3)), run(7, ranges(4, 5))]]);
+    assert!(
+        data.iter().any(|data| data.backlog.is_some()),
+        "the rest comes"
+    );
+}
+
+#[test]
+fn a_host_that_speaks_of_another_outbox_frees_nothing() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    edge.connect();
+    poll_all(&mut edge);
+    edge.flow();
+    let stored = edge.status.account().stored;
+    let ranges = ranges(1, 5);
+    let committed = [Command::Committed(vec![RunRanges { run: 1, ranges }])];
+    let topic = format!("spBv1.0/{}/NCMD/{GATEWAY}", edge.config.group);
+    for instance in [Some("second"), None] {
+        let payload = build_commands(edge.now, instance, &committed);
+        let topic = topic.clone();
+        edge.pipeline().hear(News::Arrived { topic, payload });
+    }
+    edge.flow();
+    assert_eq!(edge.status.account().stored, stored);
+    assert_eq!(edge.status.not_ours.load(Relaxed), 2);
+    edge.tell(&committed);
+    edge.flow();
+    assert_eq!(edge.status.account().stored, stored - 5);
 }
 
 #[test]
@@ -757,4 +817,157 @@ proptest! {
         prop_assert_eq!(account.produced, centre.messages.len() as u64);
         prop_assert_eq!((centre.missing, account.lost), (0, 0));
     }
+}
+
+/// The centre's own view of gateways, fed with what the outbox sends.
+struct Core {
+    config: Arc<Config>,
+    directory: davy_core::gateways::Directory,
+    gateways: davy_core::gateways::Gateways,
+    taken: davy_core::gateways::Taken,
+    /// Readings of data messages that were taken.
+    readings: usize,
+}
+
+impl Core {
+    fn new(config: &Arc<Config>, now: Timestamp) -> Self {
+        let directory = davy_core::gateways::Directory::new(config);
+        let mut gateways = davy_core::gateways::Gateways::default();
+        gateways.configure(now, config, &directory);
+        Self {
+            config: Arc::clone(config),
+            directory,
+            gateways,
+            taken: davy_core::gateways::Taken::default(),
+            readings: 0,
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, packets: &[Packet]) {
+        for packet in packets {
+            let data = read_node_data(&packet.payload).expect("payload");
+            let Some(backlog) = data.backlog else {
+                self.take(now, &packet.topic, &packet.payload);
+                continue;
+            };
+            let bytes = zstd::bulk::decompress(&backlog, BUNDLE_BYTES_MAX).expect("zstd");
+            for message in read_bundle(&bytes).expect("bundle") {
+                let mut payload = Vec::new();
+                finish(message.payload, now, 0, true, &mut payload).expect("message");
+                let topic = Topic::Device {
+                    group: &self.config.group.clone(),
+                    message: DeviceMessage::Data,
+                    node: GATEWAY,
+                    device: message.device,
+                };
+                self.take(now, &topic.to_string(), &payload);
+            }
+        }
+    }
+
+    fn take(&mut self, now: Timestamp, topic: &str, payload: &[u8]) {
+        self.taken.clear();
+        let (config, directory) = (&self.config, &self.directory);
+        let taken = &mut self.taken;
+        (self.gateways).take(now, topic, payload, config, directory, taken);
+        self.readings += self.taken.readings.len();
+    }
+
+    /// What is asked for again by now.
+    fn asks(&mut self, now: Timestamp) -> Vec<RunRanges> {
+        self.taken.clear();
+        self.gateways.tick(now, &mut self.taken);
+        let asked = self.taken.changes.iter().flat_map(|change| {
+            let davy_core::gateways::LinkEvent::ResendWanted { messages } = &change.event else {
+                return Vec::new();
+            };
+            let runs = messages.iter().map(|gap| RunRanges {
+                run: gap.run,
+                ranges: ranges(gap.first, gap.last),
+            });
+            runs.collect()
+        });
+        asked.collect()
+    }
+
+    fn came(&self) -> Vec<(u64, u64)> {
+        let runs = self.gateways.received(GATEWAY);
+        runs.flat_map(|(_, ranges)| ranges.iter()).collect()
+    }
+}
+
+#[test]
+fn a_message_dropped_on_its_way_is_asked_for_again_and_comes_once() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let mut core = Core::new(&edge.config, edge.now);
+    edge.connect();
+    poll_all(&mut edge);
+    let mut packets = edge.flow();
+    let all = packets.len();
+    let second = packets
+        .iter()
+        .rposition(|packet| packet.topic.contains("nh3-tanks"));
+    packets.remove(second.expect("data of the second unit"));
+    core.hear(edge.now, &packets);
+    assert_eq!(
+        (packets.len(), core.came()),
+        (all - 1, vec![(1, 1), (3, 5)])
+    );
+    let before = core.readings;
+    assert_eq!(core.asks(edge.now), [], "it may still be on its way");
+    // The birth spoke of all five: the gap is another one at the first look, and stands at the next.
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(asked, []);
+        let look = core.gateways.next_deadline().expect("a gap is looked at");
+        edge.pass(Duration::from_millis((look.0 - edge.now.0).cast_unsigned()));
+        asked = core.asks(edge.now);
+    }
+    assert_eq!(
+        asked,
+        [RunRanges {
+            run: 1,
+            ranges: ranges(2, 2)
+        }]
+    );
+    // Twice, by an impatient host: it is taken once.
+    for _ in 0..2 {
+        edge.tell(&[Command::Resend(asked.clone())]);
+        let again = edge.flow();
+        core.hear(edge.now, &again);
+    }
+    assert_eq!(core.came(), [(1, 5)]);
+    let of_unit = edge.config.points.iter();
+    let of_unit = of_unit.filter(|point| point.device == "nh3-tanks").count();
+    assert_eq!(core.readings, before + of_unit);
+    edge.pass(Duration::from_mins(1));
+    assert_eq!(core.asks(edge.now), []);
+}
+
+#[test]
+fn a_fresh_outbox_under_a_known_name_loses_nothing() {
+    let (first, second) = (folder(), folder());
+    let mut edge = Edge::new(demo(), first.path(), 1 << 30);
+    let mut core = Core::new(&edge.config, edge.now);
+    edge.connect();
+    poll_all(&mut edge);
+    poll_all(&mut edge);
+    core.hear(edge.now, &edge.flow());
+    assert_eq!(core.came(), [(1, 10)]);
+    let before = core.readings;
+    // The disk was replaced: run 1 begins again.
+    second.path().clone_into(&mut edge.folder);
+    edge.instance = "second";
+    edge.restart();
+    edge.pass(Duration::from_mins(1));
+    edge.connect();
+    poll_all(&mut edge);
+    core.hear(edge.now, &edge.flow());
+    assert_eq!(core.came(), [(1, 5)]);
+    assert_eq!(
+        core.readings,
+        before + before / 2,
+        "none is taken for an old one"
+    );
 }

@@ -74,10 +74,3 @@ impl Directory {
         self.points.get(tag).copied()
     }
 }
-
-impl super::Link {
-    /// How many aliases are remembered.
-    pub fn aliases(&self) -> usize {
-        self.born.len()
-    }
-}

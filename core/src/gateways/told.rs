@@ -82,9 +82,30 @@ pub enum LinkEvent {
     },
     /// Births are needed: something came that only they explain.
     RebirthWanted,
+    /// Aliases that the births which were asked for did not explain; the first few. They are
+    /// counted, and not asked for again.
+    Unexplained {
+        /// Which.
+        aliases: Vec<u64>,
+    },
+    /// A node that does not number its messages has skipped some, by Sparkplug's `seq`.
+    Skipped {
+        /// How many, at least.
+        messages: u64,
+    },
+    /// Messages that have not come for a while are asked for again.
+    ResendWanted {
+        /// Which.
+        messages: Vec<Missing>,
+    },
 }
 
 impl Taken {
+    /// A condition of the system begins or ends.
+    pub(super) fn condition(&mut self, of: Subject, condition: SystemCondition, active: bool) {
+        self.system.push((of, condition, active));
+    }
+
     /// Something about a gateway or unit is to be told.
     pub(super) fn tell(&mut self, gateway: &str, unit: Option<&str>, event: LinkEvent) {
         self.changes.push(LinkChange {

@@ -1,0 +1,187 @@
+//! Which messages of a gateway have come: each once, of which outbox, and which never will.
+//!
+//! Invariants: numbers belong to one outbox (its *instance*); those of a replaced outbox say
+//! nothing of its replacement's. What is missing for good is counted once.
+//!
+//! Limits: [`FORMER_MAX`] former outboxes, and those of `crate::delivery`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::{MessageNumber, Missing, RESEND_MESSAGES_MAX, Ranges, Received, Stored};
+use crate::reading::Timestamp;
+use crate::sparkplug::RunRanges;
+
+/// A gap that has stood unchanged for so long is asked for again, and so again until it is closed.
+/// A backlog on its way changes its gap all the time.
+pub(super) const RESEND_PAUSE: Duration = Duration::from_secs(10);
+
+/// Gaps that are asked for at once.
+const RESEND_GAPS_MAX: usize = 64;
+
+/// Former outboxes of one gateway that are remembered.
+const FORMER_MAX: usize = 4;
+
+/// The messages of one gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Arrivals {
+    instance: String,
+    received: Received,
+    former: Vec<(String, Received)>,
+    stored: Vec<Stored>,
+    missing: u64,
+    history_open: bool,
+    /// When gaps are looked at next, and those that stood at the last look.
+    look_at: Option<Timestamp>,
+    stood: Vec<Missing>,
+}
+
+impl Arrivals {
+    /// Takes a message: `true` if it is new, `false` if it has come before.
+    pub(super) fn take(&mut self, number: MessageNumber) -> bool {
+        self.received.take(number)
+    }
+
+    /// Gives up the oldest hole of a run that has too many, until it answers none.
+    pub(super) fn give_up(&mut self, run: u64) -> Option<Missing> {
+        self.received.give_up(run).inspect(|gap| self.count(*gap))
+    }
+
+    /// Whether a message has come.
+    pub(super) fn has(&self, number: MessageNumber) -> bool {
+        self.received.has(number)
+    }
+
+    /// What has come of each run that is not over.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, &Ranges)> {
+        self.received.runs()
+    }
+
+    /// Which outbox speaks; empty before the first birth of a Davy gateway.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// What the gateway says that it still keeps.
+    pub(super) fn stored(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// Messages that are missing for good.
+    pub(super) fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Which outbox speaks. None when it is the one as before; `Some(true)` when it is one that
+    /// had been replaced: two take turns.
+    pub(super) fn meet(&mut self, instance: &str) -> Option<bool> {
+        if self.instance == instance {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.instance, instance.to_owned());
+        if before.is_empty() {
+            return None;
+        }
+        (self.look_at, self.stood) = (None, Vec::new());
+        let received = std::mem::take(&mut self.received);
+        self.former.push((before, received));
+        let known = self.former.iter().position(|(name, _)| name == instance);
+        if let Some(place) = known {
+            self.received = self.former.remove(place).1;
+        }
+        if self.former.len() > FORMER_MAX {
+            self.former.remove(0);
+        }
+        Some(known.is_some())
+    }
+
+    /// The gateway says what it still keeps; which messages are missing by that.
+    pub(super) fn settle(&mut self, stored: &[Stored]) -> Vec<Missing> {
+        let missing = self.received.settle(stored);
+        for gap in &missing {
+            self.count(*gap);
+        }
+        self.stored = stored.to_vec();
+        missing
+    }
+
+    fn count(&mut self, gap: Missing) {
+        let count = (gap.last - gap.first).saturating_add(1);
+        self.missing = self.missing.saturating_add(count);
+    }
+
+    /// The gateway says what it does not keep any more of what it was asked for; which messages are
+    /// missing by that.
+    pub(super) fn gone(&mut self, runs: &[RunRanges]) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        for gap in self.gaps() {
+            let of_run = runs.iter().filter(|of| of.run == gap.run);
+            missing.extend(of_run.flat_map(|of| of.ranges.iter()).filter_map(|gone| {
+                let (first, last) = (gap.first.max(gone.0), gap.last.min(gone.1));
+                let run = gap.run;
+                (first <= last).then_some(Missing { run, first, last })
+            }));
+        }
+        for gap in &missing {
+            self.received.close(*gap);
+            self.count(*gap);
+        }
+        missing
+    }
+
+    /// Whether what was stored has come to its end since the last time. While it has not, gaps are
+    /// looked at again and again.
+    pub(super) fn history_ends(&mut self, now: Timestamp) -> bool {
+        let open = self.gaps().next().is_some();
+        if !open {
+            (self.look_at, self.stood) = (None, Vec::new());
+        } else if self.look_at.is_none() {
+            self.look(now);
+        }
+        std::mem::replace(&mut self.history_open, open) && !open
+    }
+
+    /// When gaps are looked at next.
+    pub(super) fn next_look(&self) -> Option<Timestamp> {
+        self.look_at
+    }
+
+    /// Looks at the gaps if it is time: those that stood at the last look already are to be asked
+    /// for again, the oldest first, no more than [`RESEND_MESSAGES_MAX`] messages.
+    pub(super) fn standing(&mut self, now: Timestamp) -> Vec<Missing> {
+        if self.look_at.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        let before = std::mem::take(&mut self.stood);
+        self.look(now);
+        let mut room = RESEND_MESSAGES_MAX;
+        let mut asked = Vec::new();
+        for gap in self.stood.iter().filter(|gap| before.contains(gap)) {
+            if room == 0 {
+                break;
+            }
+            let last = gap.last.min(gap.first.saturating_add(room - 1));
+            room -= last - gap.first + 1;
+            asked.push(Missing { last, ..*gap });
+        }
+        asked
+    }
+
+    fn look(&mut self, now: Timestamp) {
+        self.stood = self.gaps().take(RESEND_GAPS_MAX).collect();
+        self.look_at = Some(now + RESEND_PAUSE);
+    }
+
+    /// What is still to come: behind newer messages, or the last of a run.
+    fn gaps(&self) -> impl Iterator<Item = Missing> {
+        self.received.runs().flat_map(|(run, ranges)| {
+            let kept = self.stored.iter().find(|kept| kept.run == run);
+            let next = ranges.highest().saturating_add(1);
+            let tail = kept.filter(|kept| next <= kept.last);
+            let tail = tail.map(|kept| (next, kept.last));
+            let holes = ranges.holes().chain(tail);
+            holes.map(move |(first, last)| Missing { run, first, last })
+        })
+    }
+}
