@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use davy::clock::Clock;
-use davy_core::config::{Config, check};
+use davy_core::config::Config;
 use davy_core::reading::Timestamp;
 use site::{Script, Shape};
 use tokio::sync::{mpsc, watch};
@@ -40,10 +40,7 @@ const ALARMS: usize = 50_000;
 const ROUNDS: usize = 3;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = site::runtime();
     let mut times: Vec<Duration> = (0..ROUNDS).map(|_| runtime.block_on(round())).collect();
     times.sort_unstable();
     let median = times[ROUNDS / 2].as_secs_f64();
@@ -52,9 +49,7 @@ fn main() {
 
 async fn round() -> Duration {
     let folder = tempfile::tempdir().unwrap();
-    let files = SHAPE.files();
-    let config = Arc::new(check(&files).unwrap());
-    let serving = site::serve(folder.path(), files, &config).await;
+    let (config, serving) = site::open(SHAPE, folder.path()).await;
     send(&config, serving.mqtt.1, 1, site::ORDINARY).await;
     let url = format!("http://{}/api/v1/live", serving.http);
     let (listening, is_listening) = tokio::sync::oneshot::channel();

@@ -3,8 +3,14 @@
 //! Everything runs in this process: a tiny Modbus TCP server, the gateway that polls it (1,000
 //! float points on ten buses, each 100 ms), the centre with its broker, and a client of the live
 //! stream over HTTP. At every second poll of a unit its first point is over its limits; the server
-//! notes the moment just before it sends that reply. Meanwhile a small append is synced every 10 ms
-//! on the same disk; the 99th percentile of that is taken off the one of the alarms.
+//! notes the moment just before it sends that reply.
+//!
+//! An alarm waits for one sync of the disk, which is the disk's and not Davy's. So a small append is
+//! synced every 10 ms on the same disk meanwhile, and from each alarm's time the sync that was begun
+//! last before it was told is taken off: the two met the same disk at the same time. The figure is
+//! the 99th percentile of what is left; all three distributions are printed.
+//!
+//! It sleeps only where time is what it gives: to warm up, to measure, between two syncs.
 //!
 //! Budget: 5 ms.
 
@@ -29,7 +35,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use davy::serve::Serving;
-use davy_core::config::{Config, check};
+use davy_core::config::Config;
 use davy_gateway::clock::Clock;
 use davy_gateway::edge;
 use davy_gateway::outbox::Limits;
@@ -52,19 +58,24 @@ const MEASURED: Duration = Duration::from_secs(30);
 /// Replies over the limit that are on their way: unit, value, moment.
 type Sent = Arc<Mutex<VecDeque<(usize, f64, Instant)>>>;
 
+/// When something began and ended.
+type Span = (Instant, Instant);
+
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = site::runtime();
     let folder = tempfile::tempdir().unwrap();
-    let (mut alarms, mut syncs) = runtime.block_on(run(folder.path()));
-    alarms.sort_unstable();
-    syncs.sort_unstable();
+    let (alarms, syncs) = runtime.block_on(run(folder.path()));
+    let mut left: Vec<_> = alarms.iter().map(|alarm| less(*alarm, &syncs)).collect();
+    let [mut alarms, mut syncs] = [alarms, syncs].map(|spans| -> Vec<Duration> {
+        let times = spans.into_iter().map(|(begin, end)| end - begin);
+        times.collect()
+    });
     for (name, times) in [
-        ("reply to alarm", &alarms),
-        ("sync of the disk, meanwhile", &syncs),
+        ("reply to alarm", &mut alarms),
+        ("sync of the disk, meanwhile", &mut syncs),
+        ("reply to alarm, less the sync beside it", &mut left),
     ] {
+        times.sort_unstable();
         println!(
             "{name}: {} of them, p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
             times.len(),
@@ -74,14 +85,20 @@ fn main() {
             at_percent(times, 100)
         );
     }
-    let figure = at_percent(&alarms, 99) - at_percent(&syncs, 99);
+    let figure = at_percent(&left, 99);
     println!("live_latency_p99: {figure:.1} ms (goal <= 5)");
 }
 
-async fn run(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
-    let files = SHAPE.files();
-    let config = Arc::new(check(&files).unwrap());
-    let serving = site::serve(&folder.join("centre"), files, &config).await;
+/// What is left of an alarm's time without the sync that was begun last before it was told.
+fn less((sent, told): Span, syncs: &[Span]) -> Duration {
+    let begun = syncs.partition_point(|(begin, _)| *begin < told);
+    let sync = begun.checked_sub(1).and_then(|last| syncs.get(last));
+    let sync = sync.map_or(Duration::ZERO, |(begin, end)| *end - *begin);
+    (told - sent).saturating_sub(sync)
+}
+
+async fn run(folder: &Path) -> (Vec<Span>, Vec<Span>) {
+    let (config, serving) = site::open(SHAPE, &folder.join("centre")).await;
     let sent = Sent::default();
     let addresses = plant(&sent).await;
     let stop = CancellationToken::new();
@@ -196,8 +213,9 @@ async fn answer(mut connection: TcpStream, unit: usize, sent: &Sent) -> std::io:
     }
 }
 
-/// Reads the live stream to the end of what is measured; how long each alarm took.
-async fn listen(mut stream: reqwest::Response, sent: Sent) -> Vec<Duration> {
+/// Reads the live stream to the end of what is measured; when each alarm's reply was sent, and when
+/// it was told.
+async fn listen(mut stream: reqwest::Response, sent: Sent) -> Vec<Span> {
     let begin = Instant::now() + WARM_UP;
     let (mut rest, mut times) = (Vec::new(), Vec::new());
     // There is a heartbeat each second, so this ends.
@@ -213,7 +231,7 @@ async fn listen(mut stream: reqwest::Response, sent: Sent) -> Vec<Duration> {
                 let found = sent.iter().position(|one| (one.0, one.1) == (unit, value));
                 let (_, _, moment) = sent.remove(found.expect("sent before")).unwrap();
                 if moment >= begin && now < begin + MEASURED {
-                    times.push(now - moment);
+                    times.push((moment, now));
                 }
             }
         }
@@ -239,7 +257,7 @@ fn raised(line: &[u8]) -> Vec<(usize, f64)> {
 }
 
 /// Appends a little and syncs it, again and again.
-fn sync(file: &Path, over: &AtomicBool) -> Vec<Duration> {
+fn sync(file: &Path, over: &AtomicBool) -> Vec<Span> {
     let mut file = File::create(file).unwrap();
     let mut times = Vec::new();
     while !over.load(Relaxed) {
@@ -247,7 +265,7 @@ fn sync(file: &Path, over: &AtomicBool) -> Vec<Duration> {
         let begin = Instant::now();
         file.write_all(&[7; 4096]).unwrap();
         file.sync_data().unwrap();
-        times.push(begin.elapsed());
+        times.push((begin, Instant::now()));
     }
     times
 }

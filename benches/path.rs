@@ -44,10 +44,7 @@ const ROUNDS: [usize; 6] = [4, 8, 16, 4, 8, 16];
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = site::runtime();
     if let [_, word, port, gateways, run] = args.as_slice()
         && word == "load"
     {
@@ -60,9 +57,7 @@ fn main() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let files = SHAPE.files();
-    let config = check(&files).unwrap();
-    let serving = runtime.block_on(site::serve(folder.path(), files, &config));
+    let (config, serving) = runtime.block_on(site::open(SHAPE, folder.path()));
     println!(
         "{} points, {} alarms, {}",
         config.points.len(),

@@ -4,7 +4,8 @@
 //!
 //! Invariants: nobody is let in without a name and a password; a gateway publishes under its own
 //! node and reads its own commands only; the broker keeps nothing on disk, since nothing is freed
-//! at a gateway before the centre has committed it.
+//! at a gateway before the centre has committed it. What a gateway publishes is in the loop's queue
+//! before the broker acknowledges it: while the queue is full, the gateway waits.
 
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
@@ -14,11 +15,15 @@ use std::sync::Arc;
 
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
+use mqtt5::broker::events::{BrokerEventHandler, ClientPublishEvent, PublishAction};
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 use thiserror::Error;
 use tokio::task::JoinHandle;
+
+use crate::centre::Centre;
+use crate::ingest;
 
 /// Most clients at once: a city's gateways, ten times over.
 const CLIENTS_MAX: usize = 2_500;
@@ -69,8 +74,13 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Binds `listen` (port 0 takes a free one) and serves until stopped.
-    pub async fn start(listen: SocketAddr, accounts: Accounts) -> Result<Self, BrokerError> {
+    /// Binds `listen` (port 0 takes a free one) and serves until stopped. What gateways publish
+    /// goes to `inlet`.
+    pub async fn start(
+        listen: SocketAddr,
+        accounts: Accounts,
+        inlet: Inlet,
+    ) -> Result<Self, BrokerError> {
         let failed = |cause: String| BrokerError::Start {
             address: listen,
             cause,
@@ -88,6 +98,7 @@ impl Broker {
                 enable_persistence: false,
                 ..StorageConfig::default()
             },
+            event_handler: Some(Arc::new(inlet)),
             ..BrokerConfig::default()
         };
         // Its own list of users is not used: the doorkeeper, who takes its place, lets nobody in
@@ -121,6 +132,30 @@ impl Broker {
         if let Err(error) = self.task.await {
             tracing::warn!(%error, "the MQTT broker did not end cleanly");
         }
+    }
+}
+
+/// Hands what gateways publish to the loop, without another trip through a socket.
+pub struct Inlet {
+    /// The loop.
+    pub centre: Centre,
+    /// Where bundles that cannot be read are counted.
+    pub counters: Arc<ingest::Counters>,
+}
+
+impl BrokerEventHandler for Inlet {
+    fn on_client_publish(&self, event: ClientPublishEvent) -> Answer<'_, PublishAction> {
+        Box::pin(async move {
+            let (topic, payload) = (event.topic.as_ref(), event.payload.as_ref());
+            // An error is the end of the loop: then the gateway keeps what it has.
+            if ingest::is_direct(topic)
+                && let Err(error) = ingest::take(&self.centre, topic, payload, &self.counters).await
+            {
+                tracing::debug!(%error, topic, "a message came too late");
+            }
+            // Whoever else has subscribed gets it as well.
+            PublishAction::Continue
+        })
     }
 }
 
@@ -238,6 +273,14 @@ impl AuthProvider for Doorkeeper {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::Ordering;
+
+    use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
+    use tokio::sync::mpsc;
+
     use super::*;
 
     fn doorkeeper() -> Doorkeeper {
@@ -293,5 +336,62 @@ mod tests {
         for foreign in ["#", "spBv1.0/g/#", "spBv1.0/g/NCMD/b", "spBv1.0/g/NCMD/+"] {
             assert!(!door.may_subscribe("a", foreign), "{foreign}");
         }
+    }
+
+    /// Publishes as gateway `a` and waits until the broker has acknowledged it.
+    async fn publish(broker: &Broker, topics: &[&str]) {
+        let mut options = MqttOptions::new("a", "127.0.0.1", broker.address.port());
+        options.set_credentials("a", "pa");
+        let (client, mut events) = AsyncClient::new(options, topics.len());
+        for topic in topics {
+            let sent = client.publish(*topic, QoS::AtLeastOnce, false, "no payload");
+            sent.await.unwrap();
+        }
+        let mut acknowledged = 0;
+        while acknowledged < topics.len() {
+            let packet = events.poll().await.unwrap();
+            acknowledged += usize::from(matches!(packet, Event::Incoming(Packet::PubAck(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_in_the_queue_of_the_loop() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = crate::centre::tests::good_files();
+        let (outbound, _answers) = mpsc::channel(16);
+        let (centre, thread) = Centre::start(
+            folder.path(),
+            files,
+            crate::centre::Replay::MustMatch,
+            outbound,
+        )
+        .unwrap();
+        let inlet = Inlet {
+            centre: centre.clone(),
+            counters: Arc::default(),
+        };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let broker = Broker::start(listen, doorkeeper().accounts, inlet);
+        let broker = broker.await.unwrap();
+        let taken = [
+            "NBIRTH/a",
+            "DBIRTH/a/u",
+            "DDATA/a/u",
+            "NDATA/a",
+            "DDEATH/a/u",
+        ];
+        // A death is left to those who have subscribed: last wills come to nobody else.
+        let all = taken.iter().chain(&["NDEATH/a"]);
+        let all: Vec<_> = all.map(|topic| format!("spBv1.0/g/{topic}")).collect();
+        publish(&broker, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        // The queue keeps its order, so what came before the question has been taken.
+        centre.ask(|_| ()).await.unwrap();
+        let messages = centre.health().messages.load(Ordering::Relaxed);
+        assert_eq!(messages, taken.len() as u64);
+        broker.stop().await;
+        centre.stop().await;
+        tokio::task::spawn_blocking(move || thread.join().unwrap())
+            .await
+            .unwrap();
     }
 }

@@ -7,6 +7,10 @@
 //! A centre that cannot commit hangs up: its last will says offline, and the gateways annunciate by
 //! themselves. Once commits work it connects again.
 //!
+//! The embedded broker hands over itself what gateways publish ([`is_direct`]), without a second
+//! trip through a socket; from it the client reads deaths only, since last wills come from nobody
+//! who publishes. A death that is overtaken by the next birth names another `bdSeq` and is old.
+//!
 //! Invariants: a message that the loop has no room for is waited with, never dropped; nothing of a
 //! gateway is freed by what happens here; the loop is told of every connection and of its end.
 //!
@@ -21,9 +25,7 @@ use davy_core::sparkplug::{
     BUNDLE_BYTES_MAX, Command, DeviceMessage, HostState, NodeMessage, Topic, build_commands,
     finish, read_bundle, read_node_data,
 };
-use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, Publish, QoS, SubscribeFilter,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeFilter};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +64,8 @@ pub struct Link {
     pub host_id: String,
     /// Gateways that are asked for births at each connection.
     pub gateways: Vec<String>,
+    /// Whether the broker hands over itself what [`is_direct`].
+    pub is_embedded: bool,
 }
 
 /// What others may see of it.
@@ -196,7 +200,12 @@ fn connect(link: &Link, now: Timestamp) -> (AsyncClient, EventLoop) {
         QoS::AtLeastOnce,
         true,
     ));
-    AsyncClient::new(options, PACKETS_MAX)
+    let (client, mut events) = AsyncClient::new(options, PACKETS_MAX);
+    // "Committed" is one small segment; held back it would wait for the broker's delayed ACK.
+    let mut network = events.network_options();
+    network.set_tcp_nodelay(true);
+    events.set_network_options(network);
+    (client, events)
 }
 
 fn state_topic(link: &Link) -> String {
@@ -234,7 +243,8 @@ async fn listen(
                 counters.connected.store(true, Ordering::Release);
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                if take(centre, &publish, counters).await.is_err() {
+                let (topic, payload) = (&publish.topic, &publish.payload);
+                if take(centre, topic, payload, counters).await.is_err() {
                     return true;
                 }
             }
@@ -252,9 +262,10 @@ async fn listen(
 /// Subscribes, says that the host is there, and asks for births.
 async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
     let own = format!("spBv1.0/{}", link.group);
-    let kinds = ["NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDEATH", "DDATA"];
-    let filters =
-        kinds.map(|kind| SubscribeFilter::new(format!("{own}/{kind}/#"), QoS::AtLeastOnce));
+    let kinds = ["NDEATH", "NBIRTH", "NDATA", "DBIRTH", "DDEATH", "DDATA"];
+    let wanted = if link.is_embedded { 1 } else { kinds.len() };
+    let filters = (kinds.iter().take(wanted))
+        .map(|kind| SubscribeFilter::new(format!("{own}/{kind}/#"), QoS::AtLeastOnce));
     if let Err(error) = client.subscribe_many(filters).await {
         tracing::warn!(%error, "could not subscribe");
         return;
@@ -299,8 +310,26 @@ async fn speak(client: &AsyncClient, link: &Link, now: Timestamp, outbound: Outb
     }
 }
 
-async fn take(centre: &Centre, publish: &Publish, counters: &Counters) -> Result<(), Ended> {
-    let (topic, payload) = (&publish.topic, &publish.payload);
+/// Whether the embedded broker hands a message over itself: what a gateway publishes, but for its
+/// death, which comes after all of it.
+pub fn is_direct(topic: &str) -> bool {
+    match Topic::parse(topic) {
+        Ok(Topic::Node { message, .. }) => {
+            matches!(message, NodeMessage::Birth | NodeMessage::Data)
+        }
+        Ok(Topic::Device { message, .. }) => message != DeviceMessage::Command,
+        _ => false,
+    }
+}
+
+/// Hands a message to the loop, a bundle of stored ones as what is in it; waits while there is no
+/// room.
+pub async fn take(
+    centre: &Centre,
+    topic: &str,
+    payload: &[u8],
+    counters: &Counters,
+) -> Result<(), Ended> {
     if let Ok(Topic::Node {
         group,
         message: NodeMessage::Data,
@@ -322,7 +351,7 @@ async fn take(centre: &Centre, publish: &Publish, counters: &Counters) -> Result
             }
         }
     }
-    centre.message(topic.clone(), payload.to_vec()).await
+    centre.message(topic.to_owned(), payload.to_vec()).await
 }
 
 /// The stored messages in a bundle, as the gateway would have sent them one by one. None when the

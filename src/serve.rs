@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use davy_core::config::SourceFile;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{LiveSeats, Sessions, Shared, router};
-use crate::broker::{Accounts, Broker, BrokerError};
+use crate::broker::{Accounts, Broker, BrokerError, Inlet};
 use crate::centre::{Centre, CentreError, Replay};
 use crate::journal::checkpoint;
 use crate::retention::{self, Retention};
@@ -121,41 +122,23 @@ pub struct Serving {
 /// Starts everything; `said` is told what is being done.
 pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, ServeError> {
     loopback("HTTP", options.http)?;
+    if let Mqtt::Embedded { listen, .. } = &options.mqtt {
+        loopback("the MQTT broker", *listen)?;
+    }
     let config = davy_core::config::check(&options.files).map_err(CentreError::Config)?;
-    let gateways = config.gateways.into_iter().map(|one| one.id).collect();
-    let (mqtt, account, group, broker) = match &options.mqtt {
-        Mqtt::Embedded { listen, accounts } => {
-            loopback("the MQTT broker", *listen)?;
-            said("starting the MQTT broker");
-            let broker = Broker::start(*listen, accounts.clone()).await?;
-            let at = (broker.address.ip().to_string(), broker.address.port());
-            let group = accounts.group.clone();
-            (at, accounts.centre.clone(), group, Some(broker))
-        }
-        Mqtt::Outside {
-            host,
-            port,
-            account,
-        } => ((host.clone(), *port), account.clone(), config.group, None),
-    };
     said("opening the journal and going on where it ended");
     let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
     let (data, files) = (&options.data, options.files.clone());
     let (centre, thread) = Centre::start(data, files, options.replay, outbound)?;
+    let counters = Arc::default();
+    said("joining the MQTT broker");
+    let (link, broker) = join(&options, config, &centre, &counters).await?;
+    let mqtt = (link.host.clone(), link.port);
     said("opening the series");
     let (influxdb, kept) = (options.influxdb.clone(), options.retention.series);
     let sinks = Sinks::start(&options.data, &centre, influxdb, kept)?;
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let counters = Arc::new(ingest::Counters::default());
-    let link = ingest::Link {
-        host: mqtt.0.clone(),
-        port: mqtt.1,
-        account,
-        group,
-        host_id: options.host_id.clone(),
-        gateways,
-    };
     tasks.spawn(ingest::run(
         link,
         centre.clone(),
@@ -209,6 +192,42 @@ fn keep(
     ));
 }
 
+/// Starts the embedded broker, if it is to be that one; and how to reach the broker.
+async fn join(
+    options: &Options,
+    config: davy_core::config::Config,
+    centre: &Centre,
+    counters: &Arc<ingest::Counters>,
+) -> Result<(ingest::Link, Option<Broker>), ServeError> {
+    let (host, port, account, group, broker) = match &options.mqtt {
+        Mqtt::Embedded { listen, accounts } => {
+            let inlet = Inlet {
+                centre: centre.clone(),
+                counters: Arc::clone(counters),
+            };
+            let broker = Broker::start(*listen, accounts.clone(), inlet).await?;
+            let (host, port) = (broker.address.ip().to_string(), broker.address.port());
+            let (account, group) = (accounts.centre.clone(), accounts.group.clone());
+            (host, port, account, group, Some(broker))
+        }
+        Mqtt::Outside {
+            host,
+            port,
+            account,
+        } => (host.clone(), *port, account.clone(), config.group, None),
+    };
+    let link = ingest::Link {
+        host,
+        port,
+        account,
+        group,
+        host_id: options.host_id.clone(),
+        gateways: config.gateways.into_iter().map(|one| one.id).collect(),
+        is_embedded: broker.is_some(),
+    };
+    Ok((link, broker))
+}
+
 impl Serving {
     /// Ends everything in order: nothing new comes in, what waits is committed, sinks are synced.
     pub async fn stop(mut self) {
@@ -241,6 +260,13 @@ async fn listen(
     let failed = |source| ServeError::Http { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
+    // An alarm on the live stream is one small segment; held back it would wait for the ACK of the
+    // one before, which a client that only listens delays by 40 ms.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a client of HTTP gets its answers late");
+        }
+    });
     let closing = cancel.clone().cancelled_owned();
     tasks.spawn(async move {
         // Requests on their way are answered, and connections closed with them.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use davy::broker::Accounts;
 use davy::serve::{self, Mqtt, Serving};
-use davy_core::config::{Config, SourceFile};
+use davy_core::config::{Config, SourceFile, check};
 use davy_core::delivery::{MessageNumber, Stored};
 use davy_core::reading::{PointId, Quality, Reading, Timestamp};
 use davy_core::sparkplug::{
@@ -29,6 +29,7 @@ use davy_core::sparkplug::{
 };
 use davy_gateway::publish::catalogue::Catalogue;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 
 pub const GROUP: &str = "bench";
@@ -160,8 +161,19 @@ fn presets() -> String {
     text
 }
 
-/// The centre with everything, as `davy serve` runs it, on free ports of loopback.
-pub async fn serve(folder: &Path, files: Vec<SourceFile>, config: &Config) -> Serving {
+/// What everything in a bench runs on.
+pub fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// The site of a shape, and the centre with everything, as `davy serve` runs it, on free ports of
+/// loopback.
+pub async fn open(shape: Shape, folder: &Path) -> (Arc<Config>, Serving) {
+    let files = shape.files();
+    let config = Arc::new(check(&files).expect("a site without faults"));
     let gateways: BTreeMap<_, _> = (config.gateways.iter())
         .map(|gateway| (gateway.id.clone(), PASSWORD.to_owned()))
         .collect();
@@ -183,7 +195,8 @@ pub async fn serve(folder: &Path, files: Vec<SourceFile>, config: &Config) -> Se
         influxdb: None,
         replay: davy::centre::Replay::MustMatch,
     };
-    serve::start(options, |_| {}).await.expect("the centre")
+    let serving = serve::start(options, |_| {}).await.expect("the centre");
+    (config, serving)
 }
 
 /// What one gateway of the load has to say.

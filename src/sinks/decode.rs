@@ -26,7 +26,7 @@ use crate::journal::{JournalError, Kind, Reader};
 
 /// Version of the state's form. One of another version is not read: the journal is followed from
 /// its beginning instead.
-const STATE_VERSION: u32 = 2;
+const STATE_VERSION: u32 = 3;
 
 /// Entries and bytes that are read at once while the journal is followed from its beginning.
 const RESUME_ROWS: usize = 1_000;

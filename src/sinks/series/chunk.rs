@@ -14,7 +14,7 @@
 
 use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress};
-use pco::{ChunkConfig, DeltaSpec};
+use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 use sha2::{Digest, Sha256};
 
 use super::columns::Columns;
@@ -26,6 +26,10 @@ pub(super) const CHUNK_READINGS: usize = 4096;
 
 /// Most readings in a chunk.
 const CHUNK_READINGS_MAX: usize = 2 * CHUNK_READINGS;
+
+/// Fewer numbers than this lie in a chunk that is merged into a larger one soon: they are packed in
+/// the quickest way, which costs a third of the best one.
+const QUICK_BELOW: usize = 1024;
 
 /// Most decimals that a step is looked for with: 0.000001.
 const DECIMALS_MAX: u8 = 6;
@@ -134,7 +138,14 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
 }
 
 fn put<T: Number>(numbers: &[T], bytes: &mut Vec<u8>) -> Result<(), String> {
-    put_as(numbers, &ChunkConfig::default(), bytes)
+    let mut effort = ChunkConfig::default();
+    if numbers.len() < QUICK_BELOW {
+        effort = effort
+            .with_compression_level(2)
+            .with_mode_spec(ModeSpec::Classic)
+            .with_delta_spec(DeltaSpec::TryConsecutive(1));
+    }
+    put_as(numbers, &effort, bytes)
 }
 
 fn put_as<T: Number>(numbers: &[T], how: &ChunkConfig, bytes: &mut Vec<u8>) -> Result<(), String> {

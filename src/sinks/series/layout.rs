@@ -10,7 +10,7 @@ use super::SeriesError;
 pub(super) const FILE: &str = "series.db";
 
 /// Layout of the file, as the database's `user_version`.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 const TABLES: &str = "
     -- `state` is what the one who follows the journal must know to go on from `number`.
@@ -29,7 +29,7 @@ const TABLES: &str = "
         last INTEGER NOT NULL, count INTEGER NOT NULL, bad INTEGER NOT NULL,
         min REAL, max REAL, sum REAL, data BLOB NOT NULL);
     CREATE INDEX blocks_by_time ON blocks (point, last, first);
-    PRAGMA user_version = 2;";
+    PRAGMA user_version = 3;";
 
 /// Opens the file for writing, or makes an empty one.
 ///

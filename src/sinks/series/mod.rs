@@ -40,6 +40,7 @@ mod head;
 mod layout;
 mod level;
 mod merge;
+mod plan;
 mod reader;
 mod row;
 mod store;

@@ -13,11 +13,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::chunk;
 use super::columns::{Columns, sample};
+use super::head::Head;
 use super::row::{self, Place};
 use super::{BUCKETS_MAX, Bucket, Damage, Found, Quantities, Sample, SeriesError};
 
 /// The head of every point by its number; numbers start at 1.
-pub(super) type Heads = RwLock<Vec<Columns>>;
+pub(super) type Heads = RwLock<Vec<Head>>;
 
 /// Reads a store while it is being written. May be shared between threads; one query at a time.
 pub struct SeriesReader {
@@ -172,8 +173,9 @@ impl SeriesReader {
             });
         };
         let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
-        let mut head = heads.get(point as usize).cloned().unwrap_or_default();
+        let head = heads.get(point as usize).cloned().unwrap_or_default();
         drop(heads);
+        let mut head = head.columns(0);
         head.settle();
         let mut query = Query {
             transaction: connection.transaction().map_err(&doing)?,

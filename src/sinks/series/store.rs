@@ -2,32 +2,23 @@
 //!
 //! Invariants: nothing in memory changes before its transaction is through, so a commit that
 //! failed can be tried again; every reading in memory is in the head log; the log's rows hold at
-//! most twice the live readings and [`LOG_SLACK`]. Work beside the commit is bounded: a commit
-//! carries no more readings than it brings (or [`CARRY_MIN`]) and merges [`MERGES_MAX`] points.
+//! most twice the live readings and a little. Work beside the commit is bounded: a commit carries
+//! no more readings than it brings (or a few thousand) and merges [`MERGES_MAX`] points.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use davy_core::reading::{Quality, Timestamp};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 
-use super::columns::Columns;
+use super::head::{self, Fresh, Head};
 use super::layout::{self, rows};
 use super::merge::{self, Merged, PRUNE_ROWS};
+use super::plan::{Plan, set};
 use super::reader::{Heads, SeriesReader};
 use super::row::{self, Place, ROW_READINGS};
-use super::{PENDING_MAX, POINTS_MAX, Pruned, SeriesError, head};
-
-/// Readings of a head that is sealed. Half of it times the points is what memory holds: 55,000
-/// points take 120 MB at 17 bytes a reading.
-const SEAL_READINGS: usize = 256;
-
-/// Readings that the log may hold beside twice the live ones.
-const LOG_SLACK: usize = 1 << 16;
-
-/// Readings that a commit may carry at least from the old end of the log to the new one.
-const CARRY_MIN: usize = 1 << 12;
+use super::{PENDING_MAX, POINTS_MAX, Pruned, SeriesError};
 
 /// Points that one commit merges from `recent` into `blocks`.
 const MERGES_MAX: usize = 16;
@@ -58,9 +49,8 @@ pub struct Series {
     /// Rows of the head log: number and how many readings.
     log: VecDeque<(u64, usize)>,
     batch: u64,
-    /// Since the last commit.
-    pending: BTreeMap<u32, Columns>,
-    pending_readings: usize,
+    /// Since the last commit, in the order in which they came.
+    pending: Vec<Fresh>,
     /// By point number: readings in `recent`.
     recent: Vec<usize>,
     to_merge: BTreeSet<u32>,
@@ -69,18 +59,6 @@ pub struct Series {
     bytes_unsynced: usize,
     damaged: u64,
     prune_next: usize,
-}
-
-/// What a commit is going to do, worked out before anything is touched.
-#[derive(Default)]
-struct Plan {
-    sealed: Vec<(u32, Columns)>,
-    /// Heads that are written again, then what is new.
-    logged: Vec<(u32, Columns)>,
-    carried: BTreeSet<u32>,
-    begins: Vec<u64>,
-    /// Log rows before this one hold nothing that lives.
-    log_from: u64,
 }
 
 impl Series {
@@ -98,15 +76,14 @@ impl Series {
         let mut series = Self {
             path,
             connection,
-            heads: Arc::new(RwLock::new(vec![Columns::default()])),
+            heads: Arc::new(RwLock::new(vec![Head::default()])),
             tags: vec![String::new()],
             numbers: HashMap::new(),
             tags_stored: 1,
             begins: vec![0],
             log: VecDeque::new(),
             batch: 0,
-            pending: BTreeMap::new(),
-            pending_readings: 0,
+            pending: Vec::new(),
             recent: vec![0],
             to_merge: BTreeSet::new(),
             cursor,
@@ -147,7 +124,7 @@ impl Series {
 
     /// Readings that wait for a commit.
     pub fn pending(&self) -> usize {
-        self.pending_readings
+        self.pending.len()
     }
 
     /// The point of a tag, made if there is none.
@@ -169,12 +146,15 @@ impl Series {
         value: f64,
         quality: Quality,
     ) -> Result<(), SeriesError> {
-        if self.pending_readings >= PENDING_MAX {
+        if self.pending.len() >= PENDING_MAX {
             return Err(SeriesError::PendingFull);
         }
-        self.pending_readings += 1;
-        let readings = self.pending.entry(point.0).or_default();
-        readings.push(at.0, value, quality.code());
+        self.pending.push(Fresh {
+            point: point.0,
+            time: at.0,
+            value,
+            code: quality.code(),
+        });
         Ok(())
     }
 
@@ -193,8 +173,11 @@ impl Series {
             });
         }
         let batch = self.batch + 1;
-        let plan = self.plan(batch);
-        let logged = plan.logged.iter().map(|(_, readings)| readings.len()).sum();
+        let plan = {
+            let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
+            let held = self.log.iter().map(|(_, readings)| readings).sum();
+            Plan::new(&heads, &self.pending, &self.begins, held, batch)
+        };
         let doing = SeriesError::store("committing readings");
         let transaction = self.connection.unchecked_transaction().map_err(&doing)?;
         for (number, tag) in self.tags.iter().enumerate().skip(self.tags_stored) {
@@ -204,12 +187,11 @@ impl Series {
                 .map_err(&doing)?;
         }
         let mut written = 0;
-        if logged > 0 {
-            let bytes = head::write(plan.logged.iter().map(|(point, new)| (*point, new)));
-            written += bytes.len();
+        if plan.logged_readings > 0 {
+            written += plan.logged.len();
             transaction
                 .prepare_cached("INSERT INTO head_log VALUES (?1, ?2)")
-                .and_then(|mut insert| insert.execute(params![batch as i64, bytes]))
+                .and_then(|mut insert| insert.execute(params![batch as i64, plan.logged]))
                 .map_err(&doing)?;
         }
         for (point, readings) in &plan.sealed {
@@ -230,7 +212,7 @@ impl Series {
         transaction.commit().map_err(&doing)?;
         self.bytes_unsynced += written + merged.bytes;
         self.cursor = cursor;
-        self.settle(plan, &merged, batch, logged);
+        self.settle(plan, &merged, batch);
         if self.bytes_unsynced >= CHECKPOINT_BYTES {
             self.checkpoint()?;
         }
@@ -321,77 +303,28 @@ impl Series {
         self.heads
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Columns::default());
+            .push(Head::default());
         number
     }
 
-    fn plan(&self, batch: u64) -> Plan {
-        let heads = self.heads.read().unwrap_or_else(PoisonError::into_inner);
-        let head = |point: u32| heads.get(point as usize);
-        let mut plan = Plan {
-            begins: self.begins.clone(),
-            ..Plan::default()
-        };
-        let mut fresh = Vec::new();
-        for (point, new) in &self.pending {
-            let length = head(*point).map_or(0, Columns::len);
-            if length + new.len() >= SEAL_READINGS {
-                let mut all = head(*point).cloned().unwrap_or_default();
-                all.extend(new);
-                all.settle();
-                plan.sealed.push((*point, all));
-                set(&mut plan.begins, *point, 0);
-            } else {
-                fresh.push((*point, new.clone()));
-                if length == 0 {
-                    set(&mut plan.begins, *point, batch);
-                }
-            }
-        }
-        let live: usize = heads.iter().map(Columns::len).sum();
-        let logged: usize = self.log.iter().map(|(_, readings)| readings).sum();
-        if logged > 2 * live + LOG_SLACK {
-            let mut oldest: Vec<(u64, u32)> = (0u32..)
-                .zip(&plan.begins)
-                .filter(|(_, begins)| **begins > 0 && **begins < batch)
-                .map(|(point, begins)| (*begins, point))
-                .collect();
-            oldest.sort_unstable();
-            let mut room = self.pending_readings.max(CARRY_MIN);
-            for (_, point) in oldest {
-                let Some(readings) = head(point).filter(|_| room > 0) else {
-                    break;
-                };
-                room = room.saturating_sub(readings.len());
-                plan.logged.push((point, readings.clone()));
-                plan.carried.insert(point);
-                set(&mut plan.begins, point, batch);
-            }
-        }
-        plan.logged.extend(fresh);
-        let begins = plan.begins.iter().filter(|begins| **begins > 0);
-        plan.log_from = begins.min().copied().unwrap_or(batch + 1);
-        plan
-    }
-
     /// Brings memory to where the file is after a commit.
-    fn settle(&mut self, plan: Plan, merged: &Merged, batch: u64, logged: usize) {
+    fn settle(&mut self, plan: Plan, merged: &Merged, batch: u64) {
         let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
-        for (point, readings) in &plan.sealed {
-            if let Some(head) = heads.get_mut(*point as usize) {
-                *head = Columns::default();
+        for new in &self.pending {
+            let place = new.point as usize;
+            if plan.is_sealed.get(place) == Some(&false)
+                && let Some(head) = heads.get_mut(place)
+            {
+                head.push(*new);
             }
-            self.pending.remove(point);
+        }
+        for (point, readings) in &plan.sealed {
+            set(&mut heads, *point, Head::default());
             if let Some(recent) = self.recent.get_mut(*point as usize) {
                 *recent += readings.len();
                 if *recent >= ROW_READINGS {
                     self.to_merge.insert(*point);
                 }
-            }
-        }
-        for (point, new) in &self.pending {
-            if let Some(head) = heads.get_mut(*point as usize) {
-                head.extend(new);
             }
         }
         drop(heads);
@@ -400,13 +333,12 @@ impl Series {
             set(&mut self.recent, *point, 0);
         }
         self.pending.clear();
-        self.pending_readings = 0;
         self.tags_stored = self.tags.len();
         self.begins = plan.begins;
         self.batch = batch;
         self.damaged += merged.damaged;
-        if logged > 0 {
-            self.log.push_back((batch, logged));
+        if plan.logged_readings > 0 {
+            self.log.push_back((batch, plan.logged_readings));
         }
         while self
             .log
@@ -472,29 +404,24 @@ impl Series {
         .map_err(&doing)?;
         let mut heads = self.heads.write().unwrap_or_else(PoisonError::into_inner);
         for (batch, bytes) in log {
-            let points = head::read(&bytes).map_err(|why| SeriesError::HeadLog { batch, why })?;
-            let count = points.iter().map(|(_, readings)| readings.len()).sum();
-            self.log.push_back((batch, count));
+            let readings = head::read(&bytes).map_err(|why| SeriesError::HeadLog { batch, why })?;
+            self.log.push_back((batch, readings.len()));
             self.batch = self.batch.max(batch);
-            for (point, readings) in points {
-                let place = point as usize;
+            for reading in readings {
+                let place = reading.point as usize;
                 let lives = sealed.get(place).is_some_and(|sealed| batch > *sealed);
                 let (true, Some(head)) = (lives, heads.get_mut(place)) else {
                     continue;
                 };
-                head.extend(&readings);
-                head.settle(); // a head that was carried comes twice
-                if self.begins.get(place) == Some(&0) {
-                    set(&mut self.begins, point, batch);
+                head.push(reading);
+                if let Some(begins @ 0) = self.begins.get_mut(place) {
+                    *begins = batch;
                 }
             }
         }
+        for (point, head) in (0..).zip(heads.iter_mut()) {
+            head.settle(point); // one that was carried comes twice
+        }
         Ok(())
-    }
-}
-
-fn set<T>(places: &mut [T], point: u32, to: T) {
-    if let Some(place) = places.get_mut(point as usize) {
-        *place = to;
     }
 }
