@@ -305,8 +305,14 @@ fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()>
                  before it, which no chain proves"
             ));
         }
+        let but_for = match replayed.accepted {
+            0 => String::new(),
+            entries => {
+                format!(" but for {entries} that a person has accepted (`--accept-replay`)")
+            }
+        };
         say(&format!(
-            "the replay gives the same: entries {from} to {}, {} with effects",
+            "the replay gives the same{but_for}: entries {from} to {}, {} with effects",
             replayed.through, replayed.with_effects
         ));
     }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use davy_core::watch::Watch;
+use davy_core::watch::{Input, Watch};
 use thiserror::Error;
 
 use crate::centre::restore;
@@ -25,6 +25,9 @@ pub struct Replayed {
     pub through: u64,
     /// Of them, those from which something followed.
     pub with_effects: u64,
+    /// Of them, those from which something else follows than the journal says, which a person has
+    /// accepted later on ([`Input::ReplayAccepted`]).
+    pub accepted: u64,
 }
 
 /// Why the replay does not prove it.
@@ -64,6 +67,13 @@ pub enum ReplayError {
     },
 }
 
+impl ReplayError {
+    /// Whether it is a difference at an entry, or behind it.
+    fn is_from(&self, entry: u64) -> bool {
+        matches!(self, Self::Differs { number, .. } if *number >= entry)
+    }
+}
+
 /// Judges every entry again from the first on, or from the oldest snapshot when readings before
 /// it were pruned.
 pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Replayed, ReplayError> {
@@ -74,13 +84,16 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
         from: watch.number() + 1,
         through: watch.number(),
         with_effects: 0,
+        accepted: 0,
     };
+    // The first entry that differs and is not accepted yet, and how many do.
+    let mut differs: Option<(ReplayError, u64)> = None;
     let mut effects = Vec::new();
     loop {
         let (bytes, rows) = READ;
         let entries = reader.read_on(replayed.through, bytes, rows)?;
         if entries.is_empty() {
-            return Ok(replayed);
+            return differs.map_or(Ok(replayed), |(error, _)| Err(error));
         }
         for stored in entries {
             let number = stored.number;
@@ -90,17 +103,23 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
             })?;
             let input = entry::decode(stored.kind, &input)
                 .map_err(|cause| ReplayError::Entry { number, cause })?;
+            if let Input::ReplayAccepted { first, .. } = input
+                && let Some((_, entries)) = differs.take_if(|(error, _)| error.is_from(first))
+            {
+                replayed.accepted += entries;
+            }
             effects.clear();
             watch.apply(stored.now, &input, &mut effects);
             let expected = entry::encode_effects(&effects);
             if expected != stored.effects {
                 let text =
                     |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(500).collect();
-                return Err(ReplayError::Differs {
+                let first = || ReplayError::Differs {
                     number,
                     found: text(&stored.effects),
                     expected: text(&expected),
-                });
+                };
+                differs.get_or_insert_with(|| (first(), 0)).1 += 1;
             }
             replayed.through = number;
             replayed.with_effects += u64::from(!effects.is_empty());

@@ -283,7 +283,9 @@ async fn fold(folder: PathBuf) {
     let done = tokio::task::spawn_blocking(move || {
         for entry in std::fs::read_dir(folder)?.flatten() {
             let file = entry.path();
-            if file.extension().is_some_and(|end| end == "sqlite")
+            if file
+                .extension()
+                .is_some_and(|end| end == "sqlite" || end == "db")
                 && let Err(error) = checkpoint::fold(&file)
             {
                 tracing::warn!(%error, file = %file.display(), "its log stays beside it");

@@ -803,7 +803,11 @@ async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
     );
     done(step(&zhao, "fail_recheck", json!({ "comment": "still smells" })).await);
     done(step(other, "submit", json!({ "comment": "sealed again" })).await);
+    let entry = site.get("/api/v1/hazards/1").await;
+    assert_eq!(entry["active_alarms"], json!(["TF.a.gas2"]));
     site.returns(0).await;
+    let entry = site.get("/api/v1/hazards/1").await;
+    assert_eq!(entry["active_alarms"], json!([]));
     // Its alarm is answered in the list of alarms.
     guard(
         step(&zhao, "pass_recheck", json!({})).await,

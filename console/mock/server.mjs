@@ -159,13 +159,13 @@ function entry(hazard) {
   ];
   for (const action of actions) action.at_ms = action.sampled_at;
   const evidence = { trend: [{ tag: hazard.subject, readings }], limits: point.limits, rule: hazard.rule, actions, entries: [1207, 1855] };
-  return { ...hazard, normal_since_ms: hazard.found_at_ms + 260_000, rectified_by: null, five_items: null, failed_rechecks: 0, evidence, story: stories.get(hazard.id), allowed: ALLOWED[hazard.state] };
+  return { ...hazard, active_alarms: [], normal_since_ms: hazard.found_at_ms + 260_000, rectified_by: null, five_items: null, failed_rechecks: 0, evidence, story: stories.get(hazard.id), allowed: ALLOWED[hazard.state] };
 }
 
 const gateways = () => [
-  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, unusable: 0, unknown: 0, clock_offset_ms: 12 },
-  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, unusable: 0, unknown: 2, clock_offset_ms: -1280 },
-  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, unusable: 1, unknown: 0, clock_offset_ms: 40 },
+  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, clock_offset_ms: 12 },
+  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, skipped: 0, unusable: 0, unknown: 2, clock_offset_ms: -1280 },
+  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, skipped: 0, unusable: 1, unknown: 0, clock_offset_ms: 40 },
 ];
 
 class Refused extends Error {

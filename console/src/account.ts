@@ -1,10 +1,10 @@
 /** What of a gateway's account is out of order, and stands out on its page and in the lamps. */
 import type { Gateway } from "./api";
 
-/** The centre alarms at the same difference (`core/src/link.rs`). */
+/** The centre alarms at the same difference (`core/src/gateways/gateway.rs`). */
 export const CLOCK_OFFSET_MAX_MS = 1_000;
 
-export type Figure = "lost" | "gap" | "unusable" | "stored" | "clock_offset_ms";
+export type Figure = "lost" | "gap" | "skipped" | "unusable" | "stored" | "clock_offset_ms";
 
 /** Data that is gone or unread, a clock that is wrong; what is still stored only while it is away. */
 export function standsOut(gateway: Gateway, figure: Figure): boolean {
@@ -20,6 +20,6 @@ export function silentUnits(gateway: Gateway): string[] {
 /** Out of order first, then by name: what needs a hand is on top. */
 export function before(a: Gateway, b: Gateway): number {
   const rank = (gateway: Gateway) =>
-    Number(!gateway.online) * 4 + Number(gateway.lost + gateway.gap > 0) * 2 + Number(silentUnits(gateway).length > 0);
+    Number(!gateway.online) * 4 + Number(gateway.lost + gateway.gap + gateway.skipped > 0) * 2 + Number(silentUnits(gateway).length > 0);
   return rank(b) - rank(a) || a.id.localeCompare(b.id);
 }

@@ -212,7 +212,9 @@ export interface FiveItems {
 }
 
 export interface HazardEntry extends Hazard {
-  /** Since when its alarms are normal; null while one is active. */
+  /** Its alarms that are active now. */
+  active_alarms: string[];
+  /** Since when none is, seen to be so without a break; null while one is, or cannot be seen. */
   normal_since_ms: number | null;
   rectified_by: string | null;
   five_items: FiveItems | null;
@@ -245,6 +247,7 @@ export interface Gateway {
   stored: number;
   lost: number;
   gap: number;
+  skipped: number;
   unusable: number;
   unknown: number;
   clock_offset_ms: number;

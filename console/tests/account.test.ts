@@ -4,14 +4,14 @@ import type { Gateway } from "../src/api";
 
 const gateway = (id: string, more: Partial<Gateway> = {}): Gateway => ({
   id, name: { zh: id, en: id }, online: true, since_ms: 0, heard_at_ms: 0, units: [{ id: "u", online: true }], committed: 9, stored: 0,
-  lost: 0, gap: 0, unusable: 0, unknown: 0, clock_offset_ms: 0, ...more,
+  lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, clock_offset_ms: 0, ...more,
 });
 
 test("lost, missing and unread data stand out; stored data only while the gateway is away", () => {
-  const figures = ["lost", "gap", "unusable", "stored", "clock_offset_ms"] as const;
+  const figures = ["lost", "gap", "skipped", "unusable", "stored", "clock_offset_ms"] as const;
   const out = (more: Partial<Gateway>) => figures.filter((figure) => standsOut(gateway("g", more), figure));
   expect(out({})).toEqual([]);
-  expect(out({ lost: 1, gap: 1, unusable: 1 })).toEqual(["lost", "gap", "unusable"]);
+  expect(out({ lost: 1, gap: 1, skipped: 1, unusable: 1 })).toEqual(["lost", "gap", "skipped", "unusable"]);
   expect(out({ stored: 40 })).toEqual([]);
   expect(out({ stored: 40, online: false })).toEqual(["stored"]);
   expect(out({ clock_offset_ms: CLOCK_OFFSET_MAX_MS })).toEqual([]);

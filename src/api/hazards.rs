@@ -107,6 +107,9 @@ pub(super) async fn list(
 pub(super) struct Entry {
     #[serde(flatten)]
     row: Row,
+    /// Its alarms that are active now.
+    active_alarms: Vec<String>,
+    /// Since when none is, seen to be so without a break; null while one is, or cannot be seen.
     normal_since_ms: Option<i64>,
     rectified_by: Option<String>,
     #[schema(value_type = Object)]
@@ -165,6 +168,7 @@ pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<
     }
     Ok(Json(Entry {
         row: (&hazard).into(),
+        active_alarms: hazard.active_alarms.iter().cloned().collect(),
         normal_since_ms: hazard.normal_since.map(|at| at.0),
         rectified_by: hazard.rectified_by.clone(),
         five_items: serde_json::to_value(&hazard.five_items).unwrap_or_default(),

@@ -214,6 +214,8 @@ pub(super) struct Gateway {
     lost: u64,
     /// Messages that never came and cannot come any more.
     gap: u64,
+    /// Messages that a sender which does not number them has skipped, by Sparkplug's `seq`.
+    skipped: u64,
     /// Messages that could not be read.
     unusable: u64,
     /// Metrics that nobody knows.
@@ -253,6 +255,7 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
                 stored: link.stored_messages(),
                 lost: link.lost,
                 gap: link.missing(),
+                skipped: link.skipped,
                 unusable: link.unusable,
                 unknown: link.unknown,
                 clock_offset_ms: link.clock_offset_ms,

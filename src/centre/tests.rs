@@ -517,6 +517,11 @@ async fn a_replay_that_differs_starts_nothing_until_it_is_accepted() {
         }
     ));
     Run::start(folder.path(), POINTS).stop().await;
+    let replayed = crate::replay::replay(folder.path(), |_, _| {}).unwrap();
+    assert_eq!(
+        replayed.accepted, 1,
+        "and `davy verify --replay` knows of it"
+    );
 }
 
 #[tokio::test]

@@ -165,13 +165,22 @@ impl Watch {
         })
     }
 
+    /// Who hides a gas detector, alone or with its unit or gateway, is under the rule for those.
     fn sight_rule<'a>(&self, alarm: &AlarmDefinition, rules: &'a HazardRules) -> &'a RaiseRule {
-        let of_gas = |kind: &String| rules.gas_kinds.contains(kind);
-        let gas = match alarm.subject {
-            Subject::Point(point) => of_gas(&self.config.points[point.index()].kind),
-            _ => false,
-        };
-        if gas {
+        let mut hidden =
+            self.config
+                .points
+                .iter()
+                .enumerate()
+                .filter(|(place, point)| match &alarm.subject {
+                    Subject::Point(id) => id.index() == *place,
+                    Subject::Unit(gateway, unit) => {
+                        point.gateway == *gateway && point.device == *unit
+                    }
+                    Subject::Gateway(gateway) => point.gateway == *gateway,
+                    _ => false,
+                });
+        if hidden.any(|(_, point)| rules.gas_kinds.contains(&point.kind)) {
             &rules.gas_loss_of_view
         } else {
             &rules.loss_of_view

@@ -240,6 +240,32 @@ fn level_one_three_times_in_a_store_is_too_often() {
     assert_eq!(events, [false, false, true]);
 }
 
+/// A unit that is silent hides its gas detector as that one's own silence would.
+#[test]
+fn a_unit_or_gateway_with_a_gas_detector_enters_by_the_rule_for_gas() {
+    let found = |effects: &[Effect]| {
+        let changes = effects.iter().filter_map(|effect| match effect {
+            Effect::Hazard(change) if change.event == "found" => {
+                Some(change.hazard.origin.alarm.clone())
+            }
+            _ => None,
+        });
+        changes.collect::<Vec<_>>()
+    };
+    let mut book = Book::new();
+    book.story.unit_dead("gw", "gas");
+    assert_eq!(found(&book.story.until(600.0)), [""; 0]);
+    let after = found(&book.story.until(602.0));
+    assert!(
+        after.contains(&"gw/gas.loss_of_view".to_owned()),
+        "{after:?}"
+    );
+    let mut book = Book::new();
+    book.story.node_dead("gw", 1);
+    let after = found(&book.story.until(602.0));
+    assert!(after.contains(&"gw.loss_of_view".to_owned()), "{after:?}");
+}
+
 #[test]
 fn a_point_that_cannot_be_seen_is_not_normal() {
     let mut book = Book::new();
