@@ -262,8 +262,10 @@ async fn alarm(report: &mut Report, demo: &Demo) -> Result<Seen> {
                     "found {words}"
                 );
             }
-            let source = one["figure_source"].as_str().unwrap_or_default();
-            ensure!(source.contains("GB"), "found {source}");
+            for language in ["zh", "en"] {
+                let source = one["figure_source"][language].as_str().unwrap_or_default();
+                ensure!(source.contains("GB"), "found {source}");
+            }
             Ok(())
         }),
     );

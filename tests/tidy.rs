@@ -428,8 +428,8 @@ fn every_package_takes_the_lints_of_the_house() {
 /// Collects tables that hold a figure and have no source, neither their own nor from above.
 fn unsourced(path: &str, value: &toml::Value, sourced: bool, found: &mut Vec<String>) {
     let said = |table: &toml::Table| {
-        let source = table.get("figure_source").and_then(toml::Value::as_str);
-        source.is_some_and(|source| !source.trim().is_empty())
+        let source = table.get("figure_source").and_then(toml::Value::as_table);
+        source.is_some_and(|source| source.contains_key("zh") && source.contains_key("en"))
     };
     match value {
         toml::Value::Table(table) => {

@@ -149,7 +149,7 @@ fn presets() -> String {
             text,
             "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nlimit = {limit}.0\ndeadband = 1.0\n\
              on_delay = \"0s\"\noff_delay = \"0s\"\nlatch = false\npriority = {priority}\n\
-             shelvable = true\nguidance = \"level\"\nfigure_source = \"made up\""
+             shelvable = true\nguidance = \"level\"\nfigure_source = {{ zh = \"虚构\", en = \"made up\" }}"
         )
         .expect("a string takes all that is written");
     }

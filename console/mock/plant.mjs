@@ -34,7 +34,7 @@ for (const [id, name, industry] of SOURCES) {
         gateway: industry === "coal_mine" ? "gw-mine" : "gw-chem", device: `unit-${unit}`,
         quality: tag === "LN-302.pressure" ? { bad: "open_wire" } : "good",
         limits: limits.map(([setpoint, limit, priority]) => ({
-          alarm: `${tag}.${setpoint}`, setpoint, limit, priority, figure_source: "HAZOP 2025-11",
+          alarm: `${tag}.${setpoint}`, setpoint, limit, priority, figure_source: { zh: "HAZOP 2025-11", en: "HAZOP 2025-11" },
           reset: limit + (setpoint === "l" || setpoint === "ll" ? 1 : -1) * (high - low) * 0.02,
         })),
       });

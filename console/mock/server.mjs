@@ -224,7 +224,7 @@ function get(path, query) {
   if (kind === "sources") return SOURCES.map(source);
   if (kind === "gateways") return gateways();
   if (kind === "alarms" && !id) return { number, total: alarms.size, alarms: [...alarms.values()].slice(-Number(query.get("limit") ?? 1000)).map((alarm) => ({ ...alarm, acknowledged_by: null })) };
-  if (kind === "alarms") return { ...found(alarms.get(Number(id)), "occurrence"), guidance, figure_source: "GB/T 50493-2019 5.5.2; HAZOP 2025-11 节点 12", on_delay_s: 3, off_delay_s: 10, latch: true, reset: 78, history: histories.get(Number(id)) };
+  if (kind === "alarms") return { ...found(alarms.get(Number(id)), "occurrence"), guidance, figure_source: { zh: "GB/T 50493-2019 5.5.2；HAZOP 2025-11 节点 12", en: "GB/T 50493-2019 5.5.2; HAZOP 2025-11 node 12" }, on_delay_s: 3, off_delay_s: 10, latch: true, reset: 78, history: histories.get(Number(id)) };
   if (kind === "points" && !id) return all.filter((point) => !query.get("source") || point.source === query.get("source")).map(pointNow);
   if (kind === "points") return part === "trend" ? trend(found(points.get(id), "point"), query) : pointNow(found(points.get(id), "point"));
   if (kind === "hazards" && !id) return ledger.filter((one) => (!query.get("source") || one.source === query.get("source")) && (!query.get("state") || one.state === query.get("state") || (query.get("state") === "open" && ALLOWED[one.state].length > 0)));

@@ -124,7 +124,7 @@ export interface Guidance {
 
 export interface AlarmDetail extends Alarm {
   guidance: Guidance;
-  figure_source: string;
+  figure_source: Text;
   on_delay_s: number;
   off_delay_s: number;
   latch: boolean;
@@ -138,7 +138,7 @@ export interface PointLimit {
   limit: number;
   reset: number;
   priority: Priority;
-  figure_source: string;
+  figure_source: Text;
 }
 
 export interface Point {

@@ -18,7 +18,7 @@ test("neighbouring bad buckets are one run", () => {
 });
 
 test("limits stay in sight; nothing at all still has a scale", () => {
-  const limit = { alarm: "a", setpoint: "hh", limit: 90, reset: 88, priority: 1 as const, figure_source: "" };
+  const limit = { alarm: "a", setpoint: "hh", limit: 90, reset: 88, priority: 1 as const, figure_source: { zh: "", en: "" } };
   const [low, high] = scale(50, 60, [limit]);
   expect(low).toBeLessThan(50);
   expect(high).toBeGreaterThan(90);

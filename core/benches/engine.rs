@@ -242,7 +242,7 @@ fn alarm(point: u32, limit: Limit) -> AlarmDefinition {
             action: none(),
             time_to_respond: Duration::from_mins(10),
         }),
-        figure_source: "".into(),
+        figure_source: Arc::default(),
     }
 }
 

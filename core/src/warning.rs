@@ -294,7 +294,7 @@ mod tests {
             orange_after: minutes(10),
             orange_points: 2,
             red_points: 3,
-            figure_source: "test".into(),
+            figure_source: crate::point::Text::default(),
         }
     }
 

@@ -148,7 +148,7 @@ pub(super) struct AlarmDetail {
     #[serde(flatten)]
     row: Alarm,
     guidance: Guidance,
-    figure_source: String,
+    figure_source: Words,
     on_delay_s: f64,
     off_delay_s: f64,
     latch: bool,
@@ -204,7 +204,7 @@ fn detail(watch: &Watch, view: &AlarmView<'_>) -> AlarmDetail {
             action: (&guidance.action).into(),
             time_to_respond_s: guidance.time_to_respond.as_secs(),
         },
-        figure_source: definition.figure_source.to_string(),
+        figure_source: (&*definition.figure_source).into(),
         on_delay_s: definition.on_delay.as_secs_f64(),
         off_delay_s: definition.off_delay.as_secs_f64(),
         latch: definition.latch,

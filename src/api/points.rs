@@ -42,7 +42,7 @@ pub(super) struct PointLimit {
     limit: f64,
     reset: f64,
     priority: u8,
-    figure_source: String,
+    figure_source: Words,
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -105,7 +105,7 @@ fn limits_by_point(watch: &Watch) -> Vec<Vec<PointLimit>> {
                 limit: limit.limit,
                 reset: limit.reset,
                 priority: alarm.priority.into(),
-                figure_source: alarm.figure_source.to_string(),
+                figure_source: (&*alarm.figure_source).into(),
             });
         }
     }

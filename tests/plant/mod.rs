@@ -336,7 +336,7 @@ fn write_site(folder: &Path, device: &Device) {
             limits,
             "[[limit]]\npoint = \"u{unit}.level\"\nsetpoint = \"hh\"\nlimit = 80.0\n\
              deadband = 5.0\non_delay = \"0s\"\noff_delay = \"0s\"\nlatch = false\npriority = 1\n\
-             shelvable = true\nguidance = \"level_hh\"\nfigure_source = \"of this test\"\n"
+             shelvable = true\nguidance = \"level_hh\"\nfigure_source = {{ zh = \"仅供测试\", en = \"of this test\" }}\n"
         )
         .expect("a string takes all");
     }

@@ -35,7 +35,7 @@ pub struct AlarmDefinition {
     /// What an operator is told. Required before an alarm can go live.
     pub guidance: Arc<Guidance>,
     /// Where the figure comes from: standard and clause, or the site's document.
-    pub figure_source: Arc<str>,
+    pub figure_source: Arc<Text>,
 }
 
 /// What an alarm is about.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::fault::{Faults, Place};
 use super::fields::Fields;
 use crate::alarm::{Guidance, Priority, Setpoint};
-use crate::point::Range;
+use crate::point::{Range, Text};
 
 /// A limit as written.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Terms {
     pub(super) shelvable: bool,
     /// Key of the guidance.
     pub(super) guidance: String,
-    pub(super) figure_source: Arc<str>,
+    pub(super) figure_source: Arc<Text>,
 }
 
 /// How a limit says where it ends.
@@ -156,7 +156,7 @@ pub(super) fn read_terms(
         priority: Priority::try_from(priority as u8).unwrap_or(Priority::HIGHEST),
         shelvable: fields.flag("shelvable", faults),
         guidance: fields.id("guidance", faults),
-        figure_source: fields.string("figure_source", faults).into(),
+        figure_source: fields.text("figure_source", faults).into(),
     }
 }
 
@@ -293,7 +293,7 @@ pub(super) fn check_stricter(own: &RawLimit, preset: &RawLimit, what: &str, faul
     for (name, value, bound) in pairs {
         if !at_most(value, bound) {
             let word = own.setpoint.word();
-            let allowed = format!("{bound} or less ({})", preset.terms.figure_source);
+            let allowed = format!("{bound} or less ({})", preset.terms.figure_source.en);
             faults.add(
                 &own.place,
                 format!("{what}, {word}, {name}"),

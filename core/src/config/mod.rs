@@ -113,7 +113,7 @@ impl Config {
                 orange_after: Duration::ZERO,
                 orange_points: u32::MAX,
                 red_points: u32::MAX,
-                figure_source: String::new(),
+                figure_source: Text::default(),
             },
             hazard: HazardRules {
                 level2: never.clone(),
@@ -123,7 +123,7 @@ impl Config {
                 normal_before_close: Duration::ZERO,
                 recurs_within: Duration::ZERO,
                 gas_kinds: Vec::new(),
-                figure_source: String::new(),
+                figure_source: Text::default(),
             },
         }
     }
@@ -242,7 +242,7 @@ pub struct WarningRules {
     /// So many points in level 2 at once: red.
     pub red_points: u32,
     /// Where these figures come from.
-    pub figure_source: String,
+    pub figure_source: Text,
 }
 
 /// When an alarm enters the ledger, and how long there is to put it right.
@@ -254,7 +254,7 @@ pub struct HazardRules {
     pub level1: RaiseRule,
     /// A point, unit or gateway has not been seen for `after`.
     pub loss_of_view: RaiseRule,
-    /// The same for points of a gas kind, which wait less.
+    /// The same where a point of a gas kind is not seen, which waits less.
     pub gas_loss_of_view: RaiseRule,
     /// How long the points must have been normal before an entry raised by an alarm may close.
     pub normal_before_close: Duration,
@@ -263,7 +263,7 @@ pub struct HazardRules {
     /// Kinds of points that count as gas.
     pub gas_kinds: Vec<String>,
     /// Where these figures come from.
-    pub figure_source: String,
+    pub figure_source: Text,
 }
 
 /// One rule by which an alarm enters the ledger.

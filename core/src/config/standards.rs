@@ -186,7 +186,7 @@ fn read_warning(mut fields: Fields<'_>, faults: &mut Faults) -> WarningRules {
         orange_after: fields.duration("orange_after", RULE, faults),
         orange_points: fields.whole("orange_points", 1..=1_000, faults),
         red_points: fields.whole("red_points", 1..=1_000, faults),
-        figure_source: fields.string("figure_source", faults),
+        figure_source: fields.text("figure_source", faults),
     };
     // A lower colour must be easier to reach than the one above it.
     let steps = [
@@ -225,7 +225,7 @@ fn read_hazard(mut fields: Fields<'_>, faults: &mut Faults) -> HazardRules {
         normal_before_close: fields.duration("normal_before_close", RULE, faults),
         recurs_within: fields.duration("recurs_within", RULE, faults),
         gas_kinds: fields.strings("gas_kinds", faults),
-        figure_source: fields.string("figure_source", faults),
+        figure_source: fields.text("figure_source", faults),
     };
     fields.finish(faults);
     rules

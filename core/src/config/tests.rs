@@ -164,7 +164,7 @@ fn the_sites_own_limit_replaces_the_presets_and_nothing_else() {
     assert_eq!(limit(1), (Setpoint::Gas2, 2.0, 1.8));
     assert_eq!(limit(3), (Setpoint::MineCut, 1.5, 1.0));
     assert_eq!(
-        &*config.alarms[0].figure_source,
+        config.alarms[0].figure_source.en,
         "the site's own rationalisation"
     );
 }
@@ -315,7 +315,7 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
         .iter()
         .find(|alarm| alarm.name == "P3.TF.gas.gas1");
     assert_eq!(
-        &*own.unwrap().figure_source,
+        own.unwrap().figure_source.en,
         "the site's own rationalisation"
     );
     assert_eq!(check(&multiply(&good(), 1).unwrap()), Ok(one));

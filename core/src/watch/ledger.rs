@@ -178,7 +178,7 @@ impl Watch {
                         point.gateway == *gateway && point.device == *unit
                     }
                     Subject::Gateway(gateway) => point.gateway == *gateway,
-                    _ => false,
+                    Subject::Centre => false,
                 });
         if hidden.any(|(_, point)| rules.gas_kinds.contains(&point.kind)) {
             &rules.gas_loss_of_view

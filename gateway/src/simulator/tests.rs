@@ -170,7 +170,7 @@ fn config(points: Vec<Point>) -> Config {
             orange_after: Duration::ZERO,
             orange_points: 2,
             red_points: 9,
-            figure_source: String::new(),
+            figure_source: davy_core::point::Text::default(),
         },
         hazard: HazardRules {
             level2: rule.clone(),
@@ -180,7 +180,7 @@ fn config(points: Vec<Point>) -> Config {
             normal_before_close: Duration::ZERO,
             recurs_within: Duration::ZERO,
             gas_kinds: Vec::new(),
-            figure_source: String::new(),
+            figure_source: davy_core::point::Text::default(),
         },
     }
 }

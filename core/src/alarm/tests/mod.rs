@@ -468,7 +468,7 @@ fn alarm(subject: Subject, condition: Condition) -> AlarmDefinition {
             action: text(),
             time_to_respond: Duration::from_mins(10),
         }),
-        figure_source: "test".into(),
+        figure_source: Arc::default(),
     }
 }
 
