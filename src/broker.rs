@@ -38,9 +38,6 @@ const CLIENT_QUEUE_MAX: usize = 10_000;
 /// of them at each acknowledgement: at 1,024 that was a tenth of its CPU.
 const INFLIGHT_MAX: u16 = 128;
 
-/// How the client id of a centre begins.
-pub const CENTRE_ID: &str = "davy-";
-
 /// Who may sign in at the broker, and as what.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
@@ -179,7 +176,7 @@ impl Doorkeeper {
     /// before, so nobody takes a gateway's or the centre's.
     fn may_be(&self, user: &str, client_id: &str) -> bool {
         let is_gateway = self.accounts.gateways.contains_key(client_id);
-        let is_centre = client_id.starts_with(CENTRE_ID);
+        let is_centre = client_id.starts_with(ingest::CENTRE_ID);
         user == client_id || !is_gateway && (!is_centre || user == self.accounts.centre.0)
     }
 

@@ -30,8 +30,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::CENTRE_ID;
 use crate::centre::{Centre, Ended, Outbound};
+
+/// How the client id of a centre begins.
+pub const CENTRE_ID: &str = "davy-";
 
 /// How long to wait before the broker is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);

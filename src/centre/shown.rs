@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use davy_core::reading::Timestamp;
 use davy_core::watch::{Effect, Watch};
 
-use super::turn::Decided;
 use crate::journal::Projection;
 
 /// A row of the tables that the API reads.
@@ -25,18 +24,21 @@ pub(super) enum Shown<'a> {
 }
 
 /// The rows that follow from a group: of each alarm and entry the newest.
-pub(super) fn shown<'a>(watch: &'a Watch, entries: &'a [Decided]) -> Vec<Shown<'a>> {
+pub(super) fn shown<'a>(
+    watch: &'a Watch,
+    entries: impl DoubleEndedIterator<Item = (Timestamp, &'a [Effect])>,
+) -> Vec<Shown<'a>> {
     let word = |json: String| json.trim_matches('"').to_owned();
     let mut seen = BTreeSet::new();
     let mut shown = Vec::new();
-    for decided in entries.iter().rev() {
-        for effect in decided.effects.iter().rev() {
+    for (now, effects) in entries.rev() {
+        for effect in effects.iter().rev() {
             match effect {
                 Effect::Alarm(change) if seen.insert((false, change.occurrence)) => {
                     let place = watch.find_alarm(&change.alarm);
                     shown.push(Shown::Alarm {
                         source: place.and_then(|place| watch.sources_of(place).next()),
-                        changed_at: decided.now,
+                        changed_at: now,
                         state: word(serde_json::to_string(&change.to).unwrap_or_default()),
                         json: serde_json::to_string(change).unwrap_or_default(),
                         change,

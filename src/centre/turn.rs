@@ -60,12 +60,12 @@ impl Group {
     }
 }
 
-pub(super) struct Decided {
-    pub(super) now: Timestamp,
-    pub(super) kind: Kind,
-    pub(super) input: Vec<u8>,
-    pub(super) told: Vec<u8>,
-    pub(super) effects: Vec<Effect>,
+struct Decided {
+    now: Timestamp,
+    kind: Kind,
+    input: Vec<u8>,
+    told: Vec<u8>,
+    effects: Vec<Effect>,
 }
 
 /// Says that the loop has ended, also when it panicked.
@@ -363,7 +363,8 @@ impl Loop {
                 effects: &decided.told,
             })
             .collect();
-        let shown = shown(&self.watch, &self.group.entries);
+        let effects = (self.group.entries.iter()).map(|decided| (decided.now, &*decided.effects));
+        let shown = shown(&self.watch, effects);
         let projections: Vec<Projection<'_>> = shown.iter().map(Shown::projection).collect();
         #[cfg(test)]
         if self.health.test_full.load(Ordering::Acquire) {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::Read;
 use super::limit::{RawLimit, Terms};
+use super::read::Read;
 use super::standards::SYSTEM;
 use crate::alarm::{AlarmDefinition, Condition, Guidance, Limit, Subject, SystemCondition};
 use crate::reading::PointId;

@@ -1,52 +1,27 @@
 //! The checks across files, and the way from what is written to the checked [`Config`].
 //!
-//! 1. Every file is parsed and read, field by field.
+//! 1. Every file is parsed and read, field by field (`read`).
 //! 2. When all of them could be parsed: names that refer to something refer to it.
 //! 3. Each point takes its limits: the site's own, else those of its preset.
 //! 4. With no fault left, the alarms are put together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::alarms;
 use super::fault::{Faults, Place, quote};
-use super::fields::Document;
 use super::limit::{self, RawLimit, Terms};
-use super::site::{self, Named, Site};
-use super::standards::{self, Preset, SYSTEM, Standards};
-use super::table;
+use super::read::{self, Read};
+use super::standards::{Preset, SYSTEM};
 use super::{Config, Fault, SourceFile};
 use crate::alarm::Guidance;
-use crate::point::Point;
-
-/// What all files of a configuration say.
-#[derive(Default)]
-pub(super) struct Read {
-    pub(super) site: Site,
-    pub(super) points: Vec<(Place, Point)>,
-    pub(super) standards: Standards,
-}
-
-/// The further files that a main file names: its point tables, then its standards.
-pub(super) fn wanted(main: &SourceFile) -> Result<Vec<String>, Vec<Fault>> {
-    let mut faults = Faults::default();
-    let named = Document::parse(main, &mut faults)
-        .map(|document| site::named(&mut document.root(), &mut faults))
-        .unwrap_or_default();
-    if faults.is_empty() {
-        Ok([named.points, named.standards].concat())
-    } else {
-        Err(faults.sorted())
-    }
-}
 
 /// Checks the texts of a configuration; the first is the main file.
 pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     let mut faults = Faults::default();
-    let read = read(files, &mut faults);
-    let Some(read) = read else {
+    let (Some(read), Some(main)) = (read::read(files, &mut faults), files.first()) else {
         return Err(faults.sorted());
     };
+    check_complete(&read, main, &mut faults);
     let guidance = guidance(&read, &mut faults);
     check_units(&read, &mut faults);
     check_points(&read, &mut faults);
@@ -72,74 +47,8 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     Err(faults.sorted())
 }
 
-/// Reads every file; none when one of them is missing or cannot be parsed, so that what refers to
-/// it cannot be judged.
-fn read(files: &[SourceFile], faults: &mut Faults) -> Option<Read> {
-    let Some((main, others)) = files.split_first() else {
-        faults.add(&whole(""), "configuration", "no file", "a main file");
-        return None;
-    };
-    let mut read = Read::default();
-    let document = Document::parse(main, faults);
-    let mut whole_house = document.is_some();
-    let named;
-    (read.site, named) = match document {
-        Some(document) => site::read(&document, faults),
-        None => (Site::default(), by_ending(others)),
-    };
-    let mut find = |name: &String, faults: &mut Faults| {
-        let file = others.iter().find(|file| file.name == *name);
-        if file.is_none() {
-            faults.add(
-                &whole(&main.name),
-                "files named",
-                quote(name),
-                "a file that is there",
-            );
-            whole_house = false;
-        }
-        file
-    };
-    let tables: Vec<_> = named
-        .points
-        .iter()
-        .filter_map(|name| find(name, faults))
-        .collect();
-    let rules: Vec<_> = named
-        .standards
-        .iter()
-        .filter_map(|name| find(name, faults))
-        .collect();
-    for file in tables {
-        whole_house &= table::read(file, &mut read.points, faults);
-    }
-    for file in rules {
-        match Document::parse(file, faults) {
-            Some(document) => standards::read(&document, &mut read.standards, faults),
-            None => whole_house = false,
-        }
-    }
-    check_complete(&read, main, whole_house, faults);
-    whole_house.then_some(read)
-}
-
-/// What the other files seem to be, when the main file cannot tell: their faults are worth having.
-fn by_ending(others: &[SourceFile]) -> Named {
-    let named = |ending: &str| {
-        let names = others.iter().map(|file| file.name.clone());
-        names.filter(|name| name.ends_with(ending)).collect()
-    };
-    Named {
-        points: named(".csv"),
-        standards: named(".toml"),
-    }
-}
-
 /// Each table that must be in some file of standards is there.
-fn check_complete(read: &Read, main: &SourceFile, whole_house: bool, faults: &mut Faults) {
-    if !whole_house {
-        return;
-    }
+fn check_complete(read: &Read, main: &SourceFile, faults: &mut Faults) {
     let standards = &read.standards;
     let mut missing: Vec<String> = SYSTEM
         .iter()
@@ -156,7 +65,7 @@ fn check_complete(read: &Read, main: &SourceFile, whole_house: bool, faults: &mu
     for table in missing {
         let what = format!("table `{table}`");
         faults.add(
-            &whole(&main.name),
+            &Place::whole(&main.name),
             what,
             "nothing",
             "one in all files of standards",
@@ -168,15 +77,8 @@ fn check_complete(read: &Read, main: &SourceFile, whole_house: bool, faults: &mu
         ("sources", read.site.sources.is_empty()),
     ] {
         if none {
-            faults.add(&whole(&main.name), things, "none", "one at least");
+            faults.add(&Place::whole(&main.name), things, "none", "one at least");
         }
-    }
-}
-
-fn whole(file: &str) -> Place {
-    Place {
-        file: Arc::from(file),
-        line: 0,
     }
 }
 

@@ -20,6 +20,16 @@ pub struct Place {
     pub line: u32,
 }
 
+impl Place {
+    /// A whole file.
+    pub(super) fn whole(file: &str) -> Self {
+        Self {
+            file: Arc::from(file),
+            line: 0,
+        }
+    }
+}
+
 /// What is wrong so far.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<Fault>);

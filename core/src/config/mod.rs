@@ -35,6 +35,7 @@ mod check;
 mod alarms;
 
 mod multiply;
+mod read;
 
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,7 @@ pub fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
 ///
 /// The main file cannot be parsed, or does not say which files it wants.
 pub fn wanted(main: &SourceFile) -> Result<Vec<String>, Vec<Fault>> {
-    check::wanted(main)
+    read::wanted(main)
 }
 
 /// A checked configuration: what both ends work by.

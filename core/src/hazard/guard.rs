@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{HazardCommand, HazardStep, had_a_hand_in};
+use super::step::{HazardCommand, HazardStep, had_a_hand_in, same_person};
 use super::{Class, EvidencePart, Hazard, Owed, Stand};
 use crate::reading::Timestamp;
 
@@ -195,12 +195,6 @@ fn refuse<T>(guard: impl Into<String>, satisfied_by: impl Into<String>) -> Resul
         guard: guard.into(),
         satisfied_by: satisfied_by.into(),
     })
-}
-
-/// Whether two names are of one person: blanks and case do not tell people apart.
-pub(super) fn same_person(one: &str, other: &str) -> bool {
-    let letters = |name: &str| name.split_whitespace().collect::<String>().to_lowercase();
-    letters(one) == letters(other)
 }
 
 /// No text is longer than may be kept. The evidence is the system's own, bounded where it is made.

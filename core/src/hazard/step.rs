@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::same_person;
 use super::{Class, EvidencePart, Hazard, HazardState};
 use crate::reading::Timestamp;
 
@@ -187,4 +186,10 @@ pub(super) fn had_a_hand_in(hazard: &Hazard, by: &str) -> bool {
     did.map(|line| line.by.as_str())
         .chain([hazard.origin.found_by.as_str()])
         .any(|name| same_person(name, by))
+}
+
+/// Whether two names are of one person: blanks and case do not tell people apart.
+pub(super) fn same_person(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.split_whitespace().collect::<String>().to_lowercase();
+    letters(one) == letters(other)
 }
