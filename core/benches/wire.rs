@@ -33,6 +33,9 @@ const SECONDS: i64 = 10;
 /// A moment of 2026: its timestamps take six bytes until the year 2109.
 const START_MS: i64 = 1_790_000_000_000;
 
+/// A gateway numbers its runs by the clock at their start.
+const RUN: u64 = START_MS.cast_unsigned();
+
 fn main() {
     let bytes = bytes_per_reading();
     let readings = readings(0);
@@ -65,7 +68,7 @@ fn readings(second: i64) -> Vec<(u64, Reading)> {
 /// A message as it is published.
 fn message(batch: &[(u64, Reading)], second: i64, sequence: u64) -> Vec<u8> {
     let at = Timestamp(START_MS + second * 1000 + 4);
-    let number = MessageNumber { run: 42, sequence };
+    let number = MessageNumber { run: RUN, sequence };
     let (mut stored, mut out) = (Vec::new(), Vec::new());
     let metrics = batch.iter().map(|(alias, r)| (*alias, WireType::Float, r));
     encode_data(&mut stored, at, Some(number), metrics);
@@ -90,7 +93,7 @@ fn encode_by_hand(batch: &[(u64, Reading)]) -> Duration {
     let mut out = Vec::with_capacity(4096);
     let at = Timestamp(START_MS);
     let number = MessageNumber {
-        run: 42,
+        run: RUN,
         sequence: 8_640_000,
     };
     per_metric(|| {

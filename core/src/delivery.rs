@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Runs of one gateway that are told apart; older ones are taken to be over.
-pub const RUNS_MAX: usize = 64;
+/// Runs of one gateway that are told apart; older ones are taken to be over. A gateway that falls
+/// and starts again every minute of an outage of 68 hours has as many.
+pub const RUNS_MAX: usize = 4_096;
 
 /// Ranges of one run that are told apart.
 pub const RANGES_MAX: usize = 1024;
@@ -186,7 +187,7 @@ impl Received {
     /// Closes every hole that the gateway cannot fill any more, and says which those were.
     ///
     /// `stored` is what the gateway says it still keeps, one entry a run, its present run
-    /// included. A run that it does not name is over. What came before the first contact was
+    /// included. A run that it does not name is over, and so are those before [`RUNS_MAX`] others. What came before the first contact was
     /// somebody else's, and is not missing.
     pub fn settle(&mut self, stored: &[Stored]) -> Vec<Missing> {
         let first_contact = self.runs.is_empty() && self.over == 0;
@@ -221,6 +222,18 @@ impl Received {
                     });
                 }
             }
+        }
+        while self.runs.len() > RUNS_MAX {
+            let Some((run, ranges)) = self.runs.pop_first() else {
+                break;
+            };
+            self.over = run;
+            let next = ranges.highest().saturating_add(1);
+            let kept = stored.iter().find(|kept| kept.run == run);
+            let tail = kept.filter(|kept| next <= kept.last);
+            let tail = tail.map(|kept| (next, kept.last));
+            let given_up = ranges.holes().chain(tail);
+            missing.extend(given_up.map(|(first, last)| Missing { run, first, last }));
         }
         let oldest_stored = stored.iter().map(|kept| kept.run).min();
         if let Some(oldest) = oldest_stored {
@@ -366,6 +379,23 @@ mod tests {
         }];
         assert_eq!(received.settle(&stored), vec![]);
         assert!(received.has(number(7, 2)) && !received.has(number(7, 3)));
+    }
+
+    #[test]
+    fn what_more_runs_than_can_be_told_apart_still_keep_is_missing() {
+        let mut received = Received::default();
+        assert!(received.take(number(1, 1)));
+        let runs = 1..=RUNS_MAX as u64 + 1;
+        let stored: Vec<_> = runs
+            .map(|run| Stored {
+                run,
+                first: 1,
+                last: 3,
+            })
+            .collect();
+        let (run, first, last) = (1, 2, 3);
+        assert_eq!(received.settle(&stored), [Missing { run, first, last }]);
+        assert!(received.take(number(2, 1)), "all others are still taken");
     }
 
     #[test]

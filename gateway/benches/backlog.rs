@@ -118,7 +118,7 @@ fn message(plant: &mut Plant, second: u64) -> StoredMessage {
         })
         .collect();
     let number = MessageNumber {
-        run: 3,
+        run: 1_790_000_000_000, // numbered by the clock at its start
         sequence: second + 1,
     };
     let mut payload = Vec::new();

@@ -24,6 +24,7 @@ mod tests {
     use super::*;
     use crate::edge::EdgeError;
     use crate::outbox::{Limits, Outbox};
+    use davy_core::reading::Timestamp;
 
     #[test]
     fn each_cause_is_told_once() {
@@ -34,7 +35,7 @@ mod tests {
             bytes_max: 1,
             age_max: std::time::Duration::MAX,
         };
-        let error = Outbox::open(&in_the_way, limits, "a")
+        let error = Outbox::open(&in_the_way, limits, "a", Timestamp(0))
             .err()
             .expect("no folder");
         let error = anyhow::Error::new(EdgeError::Outbox(error)).context("running");

@@ -184,7 +184,12 @@ fn open(options: &Options) -> Result<Outbox, EdgeError> {
     // Seeded by the system: two gateways never give their outboxes the same name.
     let random = || RandomState::new().build_hasher().finish();
     let instance = format!("{:016x}{:016x}", random(), random());
-    let outbox = Outbox::open(&options.data, options.outbox, &instance)?;
+    let outbox = Outbox::open(
+        &options.data,
+        options.outbox,
+        &instance,
+        options.clock.now(),
+    )?;
     let account = outbox.account();
     tracing::info!(
         run = outbox.run(),

@@ -27,8 +27,10 @@ const FORMER_MAX: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Arrivals {
     instance: String,
+    /// Its present run; 0 before the first birth.
+    run: u64,
     received: Received,
-    former: Vec<(String, Received)>,
+    former: Vec<(String, u64, Received)>,
     stored: Vec<Stored>,
     missing: u64,
     history_open: bool,
@@ -73,27 +75,32 @@ impl Arrivals {
         self.missing
     }
 
-    /// Which outbox speaks. None when it is the one as before; `Some(true)` when it is one that
-    /// had been replaced: two take turns.
-    pub(super) fn meet(&mut self, instance: &str) -> Option<bool> {
-        if self.instance == instance {
+    /// Which outbox speaks, in which run. None when it is the one as before, or that one started
+    /// again; `Some(true)` when it is one that had been replaced: two take turns.
+    ///
+    /// Runs of one outbox only grow. One that goes back is a copy of it: two gateways made of one
+    /// image, or one that was restored beside the other.
+    pub(super) fn meet(&mut self, instance: &str, run: u64) -> Option<bool> {
+        let mut former = self.former.iter();
+        let known = former.position(|(name, of, _)| name == instance && *of == run);
+        let goes_back = self.instance == instance && run < self.run;
+        if self.instance == instance && !goes_back && known.is_none() {
+            self.run = run;
             return None;
         }
         let before = std::mem::replace(&mut self.instance, instance.to_owned());
+        let of = std::mem::replace(&mut self.run, run);
         if before.is_empty() {
             return None;
         }
         (self.look_at, self.stood) = (None, Vec::new());
-        let received = std::mem::take(&mut self.received);
-        self.former.push((before, received));
-        let known = self.former.iter().position(|(name, _)| name == instance);
-        if let Some(place) = known {
-            self.received = self.former.remove(place).1;
-        }
+        let received = known.map(|place| self.former.remove(place).2);
+        let received = std::mem::replace(&mut self.received, received.unwrap_or_default());
+        self.former.push((before, of, received));
         if self.former.len() > FORMER_MAX {
             self.former.remove(0);
         }
-        Some(known.is_some())
+        Some(known.is_some() || goes_back)
     }
 
     /// The gateway says what it still keeps; which messages are missing by that.

@@ -162,8 +162,10 @@ impl Gateway {
     }
 
     fn node_born(&mut self, now: Timestamp, id: &str, birth: &Birth, taken: &mut Taken) {
-        let met = birth.instance.as_ref();
-        if let Some(taking_turns) = met.and_then(|instance| self.arrivals.meet(instance)) {
+        let met = birth.instance.as_ref().zip(birth.last);
+        if let Some(taking_turns) =
+            met.and_then(|(instance, last)| self.arrivals.meet(instance, last.run))
+        {
             if taking_turns {
                 let duplicate = SystemCondition::DuplicateIdentity;
                 self.fault(now, id, duplicate, DUPLICATE_HOLD, taken);

@@ -6,7 +6,8 @@
 //! # Invariants
 //!
 //! - Messages are numbered as (`run`, `sequence`) without gaps. `run` grows at each start and is
-//!   synced before the first message of it, so no number is ever used twice, whatever crashed.
+//!   synced before the first message of it, so no number is ever used twice, whatever crashed. It
+//!   is taken from the wall clock, so that a copy of the file has other numbers.
 //! - produced = committed + stored + lost, always, and kept in the same transactions as the
 //!   messages. What a power cut takes back was never counted.
 //! - Only [`Outbox::committed`] and a limit free a message. What a limit frees is lost: counted,
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use davy_core::delivery::{MessageNumber, Ranges, Stored};
+use davy_core::reading::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
@@ -130,8 +132,13 @@ impl Outbox {
     /// Opens the outbox in `folder` (made when missing) and begins a new run, synced.
     ///
     /// `new_instance` names the outbox if this is its first start: two gateways that use one
-    /// identity are told apart by it.
-    pub fn open(folder: &Path, limits: Limits, new_instance: &str) -> Result<Self, OutboxError> {
+    /// identity are told apart by it. `now` is the wall clock.
+    pub fn open(
+        folder: &Path,
+        limits: Limits,
+        new_instance: &str,
+        now: Timestamp,
+    ) -> Result<Self, OutboxError> {
         let path = folder.join(FILE);
         let failed = |deed: &'static str| failure(deed, &path);
         std::fs::create_dir_all(folder).map_err(|error| {
@@ -149,7 +156,8 @@ impl Outbox {
         if found != SCHEMA_VERSION {
             return Err(OutboxError::Version { path, found });
         }
-        let begun = begin_run(&mut database, new_instance).map_err(failed("beginning a run"))?;
+        let begun =
+            begin_run(&mut database, new_instance, now).map_err(failed("beginning a run"))?;
         let mut outbox = Self {
             database,
             path,

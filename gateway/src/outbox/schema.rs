@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use davy_core::reading::Timestamp;
 use rusqlite::{Connection, params};
 
 /// Version of the tables.
@@ -57,7 +58,14 @@ pub(super) fn prepare(database: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Begins a run: numbers it, and forgets those of which nothing is left.
-pub(super) fn begin_run(database: &mut Connection, new_instance: &str) -> rusqlite::Result<Begun> {
+///
+/// Its number is the wall clock's, in milliseconds, and more than the last: copies of one file
+/// never number their messages alike, and one that was restored goes on where nobody was.
+pub(super) fn begin_run(
+    database: &mut Connection,
+    new_instance: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Begun> {
     let transaction = database.transaction()?;
     transaction.execute(
         "INSERT OR IGNORE INTO note (name, value) VALUES ('instance', ?1)",
@@ -68,7 +76,10 @@ pub(super) fn begin_run(database: &mut Connection, new_instance: &str) -> rusqli
         [],
         |row| row.get(0),
     )?;
-    add(&transaction, "last_run", 1)?;
+    transaction.execute(
+        "UPDATE number SET value = max(value + 1, ?1) WHERE name = 'last_run'",
+        [now.0],
+    )?;
     let run: i64 = transaction.query_row(
         "SELECT value FROM number WHERE name = 'last_run'",
         [],

@@ -81,7 +81,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 }
 
 fn open(folder: &TempDir) -> Outbox {
-    Outbox::open(folder.path(), LIMITS, "first").expect("outbox")
+    Outbox::open(folder.path(), LIMITS, "first", Timestamp(0)).expect("outbox")
 }
 
 fn same(outbox: &Outbox, model: &Model) {
@@ -269,15 +269,31 @@ fn a_full_disk_refuses_the_message_and_goes_on_when_there_is_room() {
 fn the_first_name_of_an_outbox_stays() {
     let folder = tempfile::tempdir().expect("folder");
     drop(open(&folder));
-    let again = Outbox::open(folder.path(), LIMITS, "second").expect("outbox");
+    let again = Outbox::open(folder.path(), LIMITS, "second", Timestamp(0)).expect("outbox");
     assert_eq!(again.instance(), "first");
     assert_eq!(again.run(), 2);
 }
 
 #[test]
+fn a_run_is_newer_than_the_last_one_and_of_its_own_time() {
+    let folder = tempfile::tempdir().expect("folder");
+    let run = |ms| {
+        let outbox = Outbox::open(folder.path(), LIMITS, "a", Timestamp(ms));
+        outbox.expect("outbox").run()
+    };
+    assert_eq!(
+        run(5_000),
+        5_000,
+        "a copy that starts at another time differs"
+    );
+    assert_eq!(run(4_000), 5_001, "though the clock was set back");
+    assert_eq!(run(9_000), 9_000);
+}
+
+#[test]
 fn a_syncer_works_beside_the_outbox() {
     let folder = tempfile::tempdir().unwrap();
-    let mut outbox = Outbox::open(folder.path(), LIMITS, "a").unwrap();
+    let mut outbox = Outbox::open(folder.path(), LIMITS, "a", Timestamp(0)).unwrap();
     let mut syncer = outbox.syncer().unwrap();
     let message = NewMessage {
         device: "u",
@@ -288,7 +304,7 @@ fn a_syncer_works_beside_the_outbox() {
     syncer.sync().unwrap();
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join(FILE), copy.path().join(FILE)).unwrap();
-    let copied = Outbox::open(copy.path(), LIMITS, "a").unwrap();
+    let copied = Outbox::open(copy.path(), LIMITS, "a", Timestamp(0)).unwrap();
     assert_eq!(copied.account().stored, 1);
 }
 
@@ -347,6 +363,7 @@ fn storing_leaves_the_log_to_the_syncer() {
             age_max: LIMITS.age_max,
         },
         "a",
+        Timestamp(0),
     )
     .unwrap();
     let file = folder.path().join(FILE);

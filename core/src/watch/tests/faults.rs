@@ -273,6 +273,34 @@ fn a_replaced_gateway_is_taken_and_two_that_take_turns_are_alarmed() {
     assert!(returned(&effects).contains(&"gw.duplicate_identity"));
 }
 
+/// Two gateways made of one image have one outbox by name; their runs tell them apart.
+#[test]
+fn a_copy_of_a_gateway_is_alarmed_and_nothing_of_it_is_taken_for_known() {
+    let mut story = Story::new();
+    story.node_born("gw", "first", nothing_stored(500, 0));
+    story.unit_born("gw", "gas");
+    story.until(1.0);
+    story.data(GAS, (500, 1), &[("TF.a", 0.2)]);
+    // Started again, it has a newer run, and is one and the same.
+    story.until(2.0);
+    let effects = story.node_born("gw", "first", nothing_stored(700, 0));
+    assert!(!raised(&effects).contains(&"gw.duplicate_identity"));
+    story.data(GAS, (700, 1), &[("TF.a", 0.2)]);
+    // The copy had started before that: its run goes back, which no outbox does.
+    story.until(3.0);
+    let effects = story.node_born("gw", "first", nothing_stored(600, 0));
+    assert_eq!(raised(&effects), ["gw.duplicate_identity"]);
+    let effects = story.data(GAS, (600, 1), &[("TF.a", 2.5)]);
+    assert_eq!(raised(&effects), ["TF.a.gas2"], "its messages are its own");
+    // The other speaks again: what had come of it is still known.
+    story.until(4.0);
+    story.node_born("gw", "first", nothing_stored(700, 1));
+    assert_eq!(story.data(GAS, (700, 1), &[("TF.a", 0.2)]), []);
+    story.until(5.0);
+    story.node_born("gw", "first", nothing_stored(600, 1));
+    assert_eq!(story.data(GAS, (600, 1), &[("TF.a", 0.2)]), []);
+}
+
 #[test]
 fn a_birth_with_another_unit_is_told() {
     let mut story = Story::new();

@@ -72,7 +72,8 @@ impl Edge {
         let (packets, packets_out) = mpsc::channel(64);
         let (sound, sounds) = watch::channel(false);
         (self.packets, self.sound) = (packets_out, sounds);
-        let outbox = Outbox::open(&self.folder, self.limits, self.instance).expect("outbox");
+        let outbox =
+            Outbox::open(&self.folder, self.limits, self.instance, Timestamp(0)).expect("outbox");
         let parts = Parts {
             config: Arc::clone(&self.config),
             gateway: GATEWAY.into(),
