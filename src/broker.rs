@@ -8,10 +8,12 @@
 //! before the broker acknowledges it: while the queue is full, the gateway waits.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
@@ -82,6 +84,7 @@ impl Broker {
             address: listen,
             cause,
         };
+        let counters = Arc::clone(&inlet.counters);
         let mut config = BrokerConfig {
             bind_addresses: vec![listen],
             max_clients: CLIENTS_MAX,
@@ -106,7 +109,8 @@ impl Broker {
         let broker = MqttBroker::with_config(config)
             .await
             .map_err(|error| failed(error.to_string()))?;
-        let mut broker = broker.with_auth_provider(Arc::new(Doorkeeper { accounts }));
+        let doorkeeper = Doorkeeper { accounts, counters };
+        let mut broker = broker.with_auth_provider(Arc::new(doorkeeper));
         let address = broker
             .local_addr()
             .ok_or_else(|| failed("no listener was bound".into()))?;
@@ -136,7 +140,7 @@ impl Broker {
 pub struct Inlet {
     /// The loop.
     pub centre: Centre,
-    /// Where bundles that cannot be read are counted.
+    /// Where bundles that cannot be read, and those who are refused, are counted.
     pub counters: Arc<ingest::Counters>,
 }
 
@@ -159,6 +163,16 @@ impl BrokerEventHandler for Inlet {
 /// Lets in whom the accounts name, and to their own topics only.
 struct Doorkeeper {
     accounts: Accounts,
+    counters: Arc<ingest::Counters>,
+}
+
+/// Counts a refusal, and says each one up to the tenth, then one of each thousand: whoever is
+/// refused may try on without end.
+fn refused(counter: &AtomicU64, user: &str, what: &dyn Display) {
+    let refused = counter.fetch_add(1, Ordering::Relaxed) + 1;
+    if refused <= 10 || refused.is_multiple_of(1_000) {
+        tracing::warn!(user, refused, "refused at the MQTT broker: {what}");
+    }
 }
 
 impl Doorkeeper {
@@ -236,7 +250,8 @@ impl AuthProvider for Doorkeeper {
         let known =
             !user.is_empty() && self.knows(user, password) && self.may_be(user, &connect.client_id);
         if !known {
-            tracing::warn!(user, %from, "refused at the MQTT broker");
+            let what = format!("sign-in from {from}");
+            refused(&self.counters.refused_sign_ins, user, &what);
         }
         Box::pin(ready(Ok(if known {
             AuthResult::success_with_user(user)
@@ -251,9 +266,16 @@ impl AuthProvider for Doorkeeper {
         user: Option<&'a str>,
         topic: &'a str,
     ) -> Answer<'a, bool> {
-        Box::pin(ready(
-            user.is_some_and(|user| self.may_publish(user, topic)),
-        ))
+        let may = user.is_some_and(|user| self.may_publish(user, topic));
+        if !may {
+            let what = format!("publishing `{topic}`");
+            refused(
+                &self.counters.refused_topics,
+                user.unwrap_or_default(),
+                &what,
+            );
+        }
+        Box::pin(ready(may))
     }
 
     fn authorize_subscribe<'a>(
@@ -262,9 +284,16 @@ impl AuthProvider for Doorkeeper {
         user: Option<&'a str>,
         filter: &'a str,
     ) -> Answer<'a, bool> {
-        Box::pin(ready(
-            user.is_some_and(|user| self.may_subscribe(user, filter)),
-        ))
+        let may = user.is_some_and(|user| self.may_subscribe(user, filter));
+        if !may {
+            let what = format!("subscribing to `{filter}`");
+            refused(
+                &self.counters.refused_topics,
+                user.unwrap_or_default(),
+                &what,
+            );
+        }
+        Box::pin(ready(may))
     }
 }
 
@@ -273,7 +302,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
     use std::net::Ipv4Addr;
-    use std::sync::atomic::Ordering;
 
     use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
     use tokio::sync::mpsc;
@@ -282,6 +310,7 @@ mod tests {
 
     fn doorkeeper() -> Doorkeeper {
         Doorkeeper {
+            counters: Arc::default(),
             accounts: Accounts {
                 group: "g".into(),
                 gateways: BTreeMap::from([("a".into(), "pa".into()), ("b".into(), "pb".into())]),

@@ -46,7 +46,7 @@ use crate::serve::{Mqtt, Options};
 use crate::sinks::InfluxConfig;
 
 /// Largest of the centre's own files, in bytes: 2,500 gateways with their passwords, ten times over.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What a door may be.
 const LOOPBACK: &str = "a loopback address such as 127.0.0.1:8080, until there are users and TLS";
@@ -290,20 +290,11 @@ fn read_text(path: &Path, faults: &mut Faults) -> Option<SourceFile> {
         line: 0,
     };
     let name = place.file.to_string();
-    let size = std::fs::metadata(path).map(|about| about.len());
-    let text = match size {
-        Ok(size) if size > FILE_BYTES_MAX => {
-            let allowed = format!("{FILE_BYTES_MAX} bytes");
-            faults.add(&place, "the file", format!("{size} bytes"), allowed);
-            return None;
-        }
-        Ok(_) => std::fs::read_to_string(path),
-        Err(error) => Err(error),
-    };
-    match text {
+    match davy_gateway::config::read_text(path, FILE_BYTES_MAX) {
         Ok(text) => Some(SourceFile { name, text }),
         Err(error) => {
-            faults.add(&place, "the file", error, "a file that can be read");
+            let allowed = format!("UTF-8 text of at most {FILE_BYTES_MAX} bytes");
+            faults.add(&place, "the file", error, allowed);
             None
         }
     }

@@ -79,6 +79,10 @@ pub struct Counters {
     pub reconnects: AtomicU64,
     /// Bundles that could not be unfolded.
     pub bad_bundles: AtomicU64,
+    /// Sign-ins that the embedded broker refused.
+    pub refused_sign_ins: AtomicU64,
+    /// Messages and subscriptions that it refused to those who had signed in.
+    pub refused_topics: AtomicU64,
 }
 
 /// Why a bundle could not be unfolded.

@@ -1,5 +1,6 @@
 //! `davy`: the centre's command line.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use clap::{Parser, Subcommand};
 use davy::centre::{Centre, Replay};
 use davy::journal::Anchor;
 use davy::{config, demo, journal, replay, serve};
-use davy_core::config::Fault;
+use davy_core::alarm::{Condition, Subject};
+use davy_core::config::{Config, Fault};
 use davy_gateway::cause;
 use davy_gateway::simulator::Story;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -242,8 +244,8 @@ async fn stopped(centre: &Centre) -> anyhow::Result<()> {
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("reading `{}`", file.display()))?;
+    let text = davy_gateway::config::read_text(file, config::FILE_BYTES_MAX)
+        .map_err(|found| anyhow::anyhow!("reading `{}`: {found}", file.display()))?;
     // A centre's file says where it listens; a site's file names its points.
     let of_centre = text.lines().map(str::trim_start).any(|line| {
         ["site", "host_id", "[http]", "[mqtt]"]
@@ -257,13 +259,26 @@ fn check(file: &Path) -> anyhow::Result<()> {
     }
     let config = davy_gateway::config::read_site(file).map_err(|faults| told(&faults))?;
     say(&format!(
-        "in order: {} gateways, {} sources, {} points, {} alarms",
+        "in order: {} gateways, {} sources, {} points ({} without a limit), {} alarms",
         config.gateways.len(),
         config.sources.len(),
         config.points.len(),
+        without_limit(&config),
         config.alarms.len()
     ));
     Ok(())
+}
+
+/// Points that are watched for loss of view only.
+fn without_limit(config: &Config) -> usize {
+    let limits = config
+        .alarms
+        .iter()
+        .filter_map(|alarm| match alarm.subject {
+            Subject::Point(point) if matches!(alarm.condition, Condition::Limit(_)) => Some(point),
+            _ => None,
+        });
+    config.points.len() - limits.collect::<BTreeSet<_>>().len()
 }
 
 /// All faults at once, each on its line.

@@ -297,6 +297,11 @@ fn the_embedded_broker_keeps_everyone_to_their_own_topics() {
     let said = hears.said();
     let mut lines = said.lines();
     assert_eq!(lines.find(|line| line.contains("foreign")), None);
+    // Each was counted: three sign-ins and seven topics in each version of MQTT, and the will.
+    let refused = plant.counter("davy_broker_refused_sign_ins_total");
+    assert!(refused >= 6, "{refused} sign-ins");
+    let refused = plant.counter("davy_broker_refused_topics_total");
+    assert!(refused >= 14, "{refused} topics");
     // And the gateway's own traffic was not disturbed.
     plant.grow(100);
 }

@@ -27,6 +27,8 @@
 //! Limits: [`FILE_BYTES_MAX`] a file.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +62,7 @@ pub fn read_site_files(main: &Path) -> Result<Vec<SourceFile>, Vec<Fault>> {
     let name = main.file_name().unwrap_or_default().to_string_lossy();
     let main = SourceFile {
         name: name.into_owned(),
-        text: read_text(main).map_err(|found| vec![unreadable(main, found)])?,
+        text: read_text(main, FILE_BYTES_MAX).map_err(|found| vec![unreadable(main, found)])?,
     };
     let Ok(names) = wanted(&main) else {
         // What is wrong with it is told by the check.
@@ -69,7 +71,7 @@ pub fn read_site_files(main: &Path) -> Result<Vec<SourceFile>, Vec<Fault>> {
     let (mut files, mut faults) = (vec![main], Vec::new());
     for name in names {
         let path = folder.join(&name);
-        match read_text(&path) {
+        match read_text(&path, FILE_BYTES_MAX) {
             Ok(text) => files.push(SourceFile { name, text }),
             Err(found) => faults.push(unreadable(&path, found)),
         }
@@ -95,7 +97,7 @@ pub fn read_site(main: &Path) -> Result<Config, Vec<Fault>> {
 pub fn read_gateway(path: &Path) -> Result<Options, Vec<Fault>> {
     let file = SourceFile {
         name: path.display().to_string(),
-        text: read_text(path).map_err(|found| vec![unreadable(path, found)])?,
+        text: read_text(path, FILE_BYTES_MAX).map_err(|found| vec![unreadable(path, found)])?,
     };
     let mut faults = Faults::default();
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -186,7 +188,7 @@ fn password(fields: &mut Fields<'_>, folder: &Path, faults: &mut Faults) -> Stri
         return name;
     }
     let path = folder.join(name);
-    let found = match read_text(&path) {
+    let found = match read_text(&path, FILE_BYTES_MAX) {
         Ok(text) if !text.trim_end().is_empty() => return text.trim_end().to_owned(),
         Ok(_) => "an empty file".to_owned(),
         Err(found) => found,
@@ -207,12 +209,17 @@ fn limits(mut fields: Fields<'_>, faults: &mut Faults) -> Limits {
 }
 
 /// What stands in a file, or why that cannot be said.
-fn read_text(path: &Path) -> Result<String, String> {
-    let length = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if length.len() > FILE_BYTES_MAX {
-        return Err(format!("{} bytes", length.len()));
+///
+/// What has no length of its own, such as a device, is not read beyond `bytes_max` either.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("more than {bytes_max} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
 fn unreadable(path: &Path, found: String) -> Fault {

@@ -21,6 +21,9 @@ pub mod modbus;
 /// The only file of this package that reads a clock.
 pub mod clock;
 
+/// One process a data folder.
+pub mod lock;
+
 /// Pure: how long to wait before the next attempt to connect.
 pub mod pause;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::answered;
-use super::site::Words;
+use super::site::{Trust, Words};
 use super::{Api, Problem, Shared, read, rows};
 
 /// Entries of the history of one occurrence; the first ones.
@@ -43,7 +43,7 @@ pub(super) struct Alarm {
     value: Option<f64>,
     limit: Option<f64>,
     unit: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Trust)]
     quality: Quality,
     sounds: bool,
     acknowledged_by: Option<String>,

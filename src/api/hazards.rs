@@ -112,7 +112,7 @@ pub(super) struct Entry {
     /// Since when none is, seen to be so without a break; null while one is, or cannot be seen.
     normal_since_ms: Option<i64>,
     rectified_by: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     five_items: Value,
     failed_rechecks: u32,
     evidence: Evidence,

@@ -117,6 +117,10 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     let reconnects = ingest.reconnects.load(relaxed);
     text.line("broker_reconnects_total", "", reconnects);
     text.line("bad_bundles_total", "", ingest.bad_bundles.load(relaxed));
+    let refused = ingest.refused_sign_ins.load(relaxed);
+    text.line("broker_refused_sign_ins_total", "", refused);
+    let refused = ingest.refused_topics.load(relaxed);
+    text.line("broker_refused_topics_total", "", refused);
     for sink in shared.sinks.status() {
         let labels = format!("{{sink=\"{}\"}}", sink.name);
         text.line("sink_cursor", &labels, sink.cursor);

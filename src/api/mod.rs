@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -90,7 +91,25 @@ struct Document;
 
 /// The description of the interface.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    interface().split_for_parts().1
+    parts().1
+}
+
+fn parts() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
+    let (router, mut document) = interface().split_for_parts();
+    // Whatever is wrong with a call is said in one form.
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    let problem = ResponseBuilder::new()
+        .description("It was refused, or could not be done")
+        .content("application/problem+json", content);
+    let problem = RefOr::T(problem.build());
+    for path in document.paths.paths.values_mut() {
+        let calls = [&mut path.get, &mut path.post, &mut path.delete];
+        for call in calls.into_iter().flatten() {
+            let responses = &mut call.responses.responses;
+            responses.insert("default".into(), problem.clone());
+        }
+    }
+    (router, document)
 }
 
 fn interface() -> OpenApiRouter<Arc<Shared>> {
@@ -114,7 +133,7 @@ fn interface() -> OpenApiRouter<Arc<Shared>> {
 
 /// Every route.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let (interface, document) = interface().split_for_parts();
+    let (interface, document) = parts();
     let document = serde_json::to_string(&document).unwrap_or_default();
     let described = move || {
         let document = document.clone();

@@ -8,7 +8,7 @@ use davy_core::watch::Watch;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::site::Words;
+use super::site::{Trust, Words};
 use super::{Api, Problem};
 
 /// Buckets of a trend, unless fewer are asked for.
@@ -28,7 +28,7 @@ pub(super) struct Point {
     gateway: String,
     device: String,
     value: Option<f64>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Trust)]
     quality: Quality,
     sampled_at_ms: Option<i64>,
     limits: Vec<PointLimit>,

@@ -22,6 +22,16 @@ pub(super) struct Words {
     en: String,
 }
 
+/// How far a value can be trusted: `"good"`, or `{"uncertain": cause}` or `{"bad": cause}`.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "it only describes the core's own type")]
+pub(super) enum Trust {
+    Good,
+    Uncertain(String),
+    Bad(String),
+}
+
 impl From<&davy_core::point::Text> for Words {
     fn from(text: &davy_core::point::Text) -> Self {
         Self {
@@ -72,7 +82,7 @@ pub(super) struct Source {
     why: Vec<String>,
     /// Nothing asks for the colour any more. It is held until then at least, and goes down a step.
     held_until_ms: Option<i64>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     worst: Option<Value>,
     points: u32,
     /// Points whose latest reading is not good, or is no longer true.

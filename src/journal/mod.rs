@@ -22,15 +22,14 @@
 //! [`SNAPSHOTS_KEPT`], [`PRUNE_ENTRIES_MAX`], [`PRUNE_BYTES_MAX`]; the write-ahead log: [`checkpoint`]; reads:
 //! [`reader`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use davy_core::reading::Timestamp;
+use davy_gateway::lock::{Lock, LockError};
 use rusqlite::ErrorCode;
 
 /// The hash chain, byte for byte.
 pub mod chain;
-
-mod lock;
 
 mod schema;
 
@@ -52,13 +51,15 @@ pub mod backup;
 mod tests;
 
 pub use chain::{Anchor, Sum};
-pub use lock::LOCK_FILE;
 pub use reader::Reader;
 pub use schema::file_of;
 pub use writer::{Journal, Opened, Pruned, Snapshot};
 
 /// The journal's name in the data folder.
 pub const FILE: &str = "journal.sqlite";
+
+/// The lock's name in the data folder: one centre writes it.
+pub const LOCK_FILE: &str = "journal.lock";
 
 /// Bytes of one entry's input, and of its effects. 50,000 alarms of 300 bytes are 15 MB.
 pub const ENTRY_BYTES_MAX: usize = 64 << 20;
@@ -323,4 +324,20 @@ fn to_sql(number: u64) -> i64 {
 /// The other way; a negative number is none that was written.
 fn from_sql(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Locks the data folder, or says who has.
+fn lock(folder: &Path) -> Result<Lock, JournalError> {
+    let path = folder.join(LOCK_FILE);
+    Lock::take(&path).map_err(|error| match error {
+        LockError::InUse { process } => JournalError::InUse {
+            folder: folder.to_path_buf(),
+            process,
+        },
+        LockError::File(source) => JournalError::Folder {
+            deed: "locking",
+            path,
+            source,
+        },
+    })
 }

@@ -8,11 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use davy_core::reading::Timestamp;
+use davy_gateway::lock::Lock;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::chain::{Link, Sum};
 use super::checkpoint::{Checkpointer, Limits};
-use super::lock::Lock;
 use super::reader::Reader;
 use super::{
     Broken, ENTRY_BYTES_MAX, Entry, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, PRUNE_BYTES_MAX,
@@ -110,7 +110,7 @@ impl Journal {
             }
         };
         fs::create_dir_all(folder).map_err(failed("making the data folder"))?;
-        let lock = Lock::take(folder)?;
+        let lock = super::lock(folder)?;
         let file = folder.join(FILE);
         let mut connection = schema::open_writer(&file)?;
         // A new file's name lives in the folder: it must be on the disk before anything in it is.

@@ -27,7 +27,7 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     check_points(&read, &mut faults);
     check_guidance(&read, &guidance, &mut faults);
     let limits = choose(&read, &mut faults);
-    check_gas(&read, &limits, &mut faults);
+    check_kinds(&read, &limits, &mut faults);
     check_sources(&read, &limits, &mut faults);
     let standards = &read.standards;
     if let (Some(warning), Some(hazard)) = (&standards.warning, &standards.hazard)
@@ -271,25 +271,43 @@ fn own_limits<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, Vec<
     own
 }
 
-/// A gas point without any limit has most likely a position that no preset knows: it would look
-/// watched and be silent.
-fn check_gas(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
-    let gas = read.standards.hazard.as_ref();
-    let gas = gas.map_or(&[][..], |rules| rules.gas_kinds.as_slice());
+/// Every kind is known, and a point without any limit is one on purpose: with a misspelt kind or
+/// position it would look watched and be silent. Of some kinds it may be so; then its position, if
+/// it has one, is known from a preset of whatever kind.
+fn check_kinds(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
+    let mut presets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for preset in &read.standards.presets {
+        let of_kind = presets.entry(&preset.kind).or_default();
+        of_kind.extend(preset.position.as_deref());
+    }
+    let positions: BTreeSet<&str> = presets.values().flatten().copied().collect();
+    let unlimited: BTreeSet<&str> = read
+        .standards
+        .unlimited
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let kinds: BTreeSet<&str> = presets.keys().copied().chain(unlimited.clone()).collect();
+    let kinds: Vec<&str> = kinds.into_iter().collect();
     for ((place, point), limits) in read.points.iter().zip(limits) {
-        if limits.is_empty() && gas.contains(&point.kind) {
-            let mut positions: BTreeSet<&str> = BTreeSet::new();
-            let of_kind = |preset: &&Preset| preset.kind == point.kind;
-            for preset in read.standards.presets.iter().filter(of_kind) {
-                positions.extend(preset.position.as_deref());
+        let (kind, position) = (point.kind.as_str(), point.position.as_deref());
+        let may_be_unlimited = unlimited.contains(kind);
+        let Some(known) = presets.get(kind) else {
+            if !may_be_unlimited && !kind.is_empty() {
+                let what = format!("point `{}`, column `kind`", point.tag);
+                let allowed = format!("a kind of the standards: {}", kinds.join(", "));
+                faults.add(place, what, quote(kind), allowed);
             }
-            let what = format!("point `{}`, kind `{}`", point.tag, point.kind);
-            let found = quote(point.position.as_deref().unwrap_or_default());
+            continue;
+        };
+        let is_a_place = position.is_none_or(|position| positions.contains(position));
+        if limits.is_empty() && !(may_be_unlimited && is_a_place) {
+            let what = format!("point `{}`, kind `{kind}`", point.tag);
+            let found = quote(position.unwrap_or_default());
             let found = format!("no limit for the position {found}");
-            let allowed = format!(
-                "a limit of its own, or a position with a preset: {}",
-                positions.into_iter().collect::<Vec<_>>().join(", ")
-            );
+            let known: Vec<&str> = known.iter().copied().collect();
+            let known = known.join(", ");
+            let allowed = format!("a limit of its own, or a position with a preset: {known}");
             faults.add(place, what, found, allowed);
         }
     }

@@ -15,6 +15,8 @@ use crate::alarm::SystemCondition;
 #[derive(Debug, Default)]
 pub(super) struct Standards {
     pub(super) presets: Vec<Preset>,
+    /// Kinds of points that may be without any limit.
+    pub(super) unlimited: Vec<String>,
     pub(super) guidance: Vec<RawGuidance>,
     pub(super) system: Vec<(Place, SystemCondition, Terms)>,
     pub(super) warning: Option<WarningRules>,
@@ -79,6 +81,11 @@ pub(super) fn read(document: &Document<'_>, standards: &mut Standards, faults: &
             );
         }
         standards.presets.push(preset);
+    }
+    if let Some(mut fields) = root.optional_table("kinds", faults) {
+        let unlimited = fields.strings("without_limits", faults);
+        standards.unlimited.extend(unlimited);
+        fields.finish(faults);
     }
     let guidance = limit::read_guidance(&mut root, faults);
     standards.guidance.extend(guidance);

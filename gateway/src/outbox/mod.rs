@@ -28,6 +28,7 @@
 //! the next one is taken as soon as there is room.
 
 mod account;
+mod error;
 mod schema;
 mod sync;
 mod trim;
@@ -38,46 +39,19 @@ use std::time::Duration;
 use davy_core::delivery::{MessageNumber, Ranges, Stored};
 use davy_core::reading::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use thiserror::Error;
 
 pub use self::account::Account;
+pub use self::error::OutboxError;
 pub use self::sync::Syncer;
 
 use self::schema::{SCHEMA_VERSION, add, begin_run, prepare};
+use crate::lock::Lock;
 
 /// The outbox's name in the gateway's data folder.
 pub const FILE: &str = "outbox.sqlite";
 
-/// Why the outbox could not do it. Nothing of the deed was kept.
-#[derive(Debug, Error)]
-pub enum OutboxError {
-    /// The disk is full. The same call works once there is room.
-    #[error("{deed} in outbox `{}`: no room on the disk", path.display())]
-    NoRoom {
-        /// What was being done.
-        deed: &'static str,
-        /// Which file.
-        path: PathBuf,
-    },
-    /// SQLite failed.
-    #[error("{deed} in outbox `{}`: {source}", path.display())]
-    Storage {
-        /// What was being done.
-        deed: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// Tables of another version.
-    #[error("outbox `{}`: version {found} of the tables; this program knows {SCHEMA_VERSION}", path.display())]
-    Version {
-        /// Which file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-}
+/// The lock's name beside it: one gateway a folder.
+const LOCK_FILE: &str = "outbox.lock";
 
 /// How much is kept while the centre is away.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +87,11 @@ pub struct StoredMessage {
 /// The open outbox, with its run.
 pub struct Outbox {
     database: Connection,
+    #[allow(
+        dead_code,
+        reason = "it is held, and freed after the database is closed"
+    )]
+    lock: Lock,
     path: PathBuf,
     limits: Limits,
     instance: String,
@@ -144,6 +123,9 @@ impl Outbox {
         std::fs::create_dir_all(folder).map_err(|error| {
             failed("making the folder")(rusqlite::Error::ToSqlConversionFailure(error.into()))
         })?;
+        let lock = folder.join(LOCK_FILE);
+        let lock =
+            Lock::take(&lock).map_err(|source| OutboxError::Locked { path: lock, source })?;
         let mut database = Connection::open(&path).map_err(failed("opening"))?;
         prepare(&database).map_err(failed("preparing"))?;
         let found: i64 = database
@@ -160,6 +142,7 @@ impl Outbox {
             begin_run(&mut database, new_instance, now).map_err(failed("beginning a run"))?;
         let mut outbox = Self {
             database,
+            lock,
             path,
             limits,
             instance: begun.instance,

@@ -119,6 +119,15 @@ fn same(outbox: &Outbox, model: &Model) {
     }
 }
 
+/// A new one is opened while the old one was never closed, but for the lock that goes with a process.
+fn kill(outbox: &mut Outbox, folder: &TempDir) {
+    let elsewhere = tempfile::tempdir().expect("folder");
+    let lock = Lock::take(&elsewhere.path().join("lock")).expect("a lock");
+    drop(std::mem::replace(&mut outbox.lock, lock));
+    let old = std::mem::replace(outbox, open(folder));
+    std::mem::forget(old);
+}
+
 fn act(outbox: &mut Outbox, model: &mut Model, now: &mut i64, folder: &TempDir, deed: Deed) {
     match deed {
         Deed::Push(lengths) => {
@@ -182,9 +191,7 @@ fn act(outbox: &mut Outbox, model: &mut Model, now: &mut i64, folder: &TempDir, 
         }
         Deed::Wait(ms) => *now += ms,
         Deed::Restart => {
-            // The new one is opened while the old one was never closed: as after a kill.
-            let old = std::mem::replace(outbox, open(folder));
-            std::mem::forget(old);
+            kill(outbox, folder);
             model.restart();
             *now = model.began;
         }
@@ -379,4 +386,22 @@ fn storing_leaves_the_log_to_the_syncer() {
     assert_eq!(std::fs::metadata(&file).unwrap().len(), before);
     outbox.syncer().unwrap().sync().unwrap();
     assert!(std::fs::metadata(&file).unwrap().len() > 200 * 60_000);
+}
+
+#[test]
+fn two_gateways_never_write_one_outbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = open(&folder);
+    let second = Outbox::open(folder.path(), LIMITS, "b", Timestamp(0));
+    let Err(refused) = second else {
+        panic!("the second one is let in")
+    };
+    let said = refused.to_string();
+    let process = std::process::id().to_string();
+    assert!(
+        said.contains("outbox.lock") && said.contains(&process),
+        "{said}"
+    );
+    drop(outbox);
+    open(&folder);
 }

@@ -93,7 +93,10 @@ impl Series {
             prune_next: 0,
         };
         series.restore()?;
-        series.checkpoint()?;
+        // On a full disk nothing can be synced; it is tried again as soon as something is stored.
+        if let Err(error) = series.checkpoint() {
+            tracing::warn!(%error, "opened all the same");
+        }
         Ok(series)
     }
 
