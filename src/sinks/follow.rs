@@ -277,18 +277,19 @@ impl<S: Sink> Follower<S> {
             if self.decoder.follow(entry) == Followed::Configured {
                 self.sink.configure(self.decoder.config());
             }
-            let lane = self.decoder.taken.lane.unwrap_or(Lane::Live);
-            let readings = std::mem::take(&mut self.decoder.taken.readings);
-            for reading in &readings {
-                if self.sink.is_full() {
-                    // The cursor stays: these readings are followed again after a crash.
-                    self.commit(self.sink.cursor(), None)?;
+            let taken = std::mem::take(&mut self.decoder.taken);
+            for (lane, readings) in taken.lanes() {
+                for reading in readings {
+                    if self.sink.is_full() {
+                        // The cursor stays: these readings are followed again after a crash.
+                        self.commit(self.sink.cursor(), None)?;
+                    }
+                    self.sink.take(self.decoder.config(), reading, lane);
                 }
-                self.sink.take(self.decoder.config(), reading, lane);
             }
-            let count = readings.len() as u64;
+            let count = taken.readings() as u64;
             self.progress.readings.fetch_add(count, Ordering::Relaxed);
-            self.decoder.taken.readings = readings;
+            self.decoder.taken = taken;
             self.number = entry.number;
         }
         let state = self.decoder.changed_state();

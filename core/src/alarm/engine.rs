@@ -2,8 +2,8 @@
 //!
 //! The path of an ordinary reading ends in [`mod@line`]: two comparisons against the band in which
 //! nothing can change. All else is judged in full: [`live`] for readings as measured, [`late`] for
-//! those out of a store, [`system`] for what the shell tells, [`entry`] for commands and for every
-//! change of an alarm.
+//! those out of a store, [`handover`] for where that ends, [`system`] for what the shell tells,
+//! [`entry`] for commands and for every change of an alarm.
 //!
 //! Invariants, beside those of the module above:
 //! - Effects are a function of the inputs alone: no clock, no hashing, no thread, sorted maps.
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod deadline;
 mod entry;
+mod handover;
 mod late;
 mod line;
 mod live;
@@ -72,12 +73,13 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 struct PointState {
     tag: Box<str>,
-    unit: Box<str>,
+    /// The unit of its values.
+    measured_in: Box<str>,
     /// Its alarms: this part of `Engine::of_point`.
     alarms: (u32, u32),
     period: i64,
     /// Place of its Modbus unit in `Engine::units`.
-    device: u32,
+    unit: u32,
     /// Its Modbus unit is in loss of view.
     unit_lost: bool,
     /// Its gateway is in loss of view.
@@ -88,6 +90,8 @@ struct PointState {
     unseen_since: Option<Timestamp>,
     /// Centre's clock: since when every reading has been good, while that matters.
     good_since: Option<Timestamp>,
+    /// Gateway's clock: the latest good reading, while the quality is not good.
+    good_at: Timestamp,
     /// The earliest entry in the heap that is this point's; later ones are void.
     queued: Option<Timestamp>,
 }
@@ -146,7 +150,7 @@ impl Engine {
         find_stronger(&mut rules, &of_point, &ranges);
         let mut by_condition: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for (place, rule) in (0..).zip(&rules) {
-            if let rule::Watch::Told(subject, condition) = &rule.watch {
+            if let rule::Watched::Told(subject, condition) = &rule.watch {
                 let key = (subject.clone(), *condition);
                 by_condition.entry(key).or_default().push(place);
             }
@@ -158,19 +162,20 @@ impl Engine {
             links.entry(unit).or_default().push(place);
             links.entry(gateway).or_default().push(place);
         }
-        let (units, devices) = unit::all(&links, &by_condition, points.len());
-        let states = points.iter().zip(ranges).zip(devices);
-        let states = states.map(|((point, alarms), device)| PointState {
+        let (units, unit_of_point) = unit::all(&links, &by_condition, points.len());
+        let states = points.iter().zip(ranges).zip(unit_of_point);
+        let states = states.map(|((point, alarms), unit)| PointState {
             tag: point.tag.as_str().into(),
-            unit: point.unit.as_str().into(),
+            measured_in: point.unit.as_str().into(),
             alarms,
             period: i64::try_from(point.period.as_millis()).unwrap_or(i64::MAX),
-            device,
+            unit,
             unit_lost: false,
             gateway_lost: false,
             lost_since: None,
             unseen_since: None,
             good_since: None,
+            good_at: Timestamp::MIN,
             queued: None,
         });
         let mut engine = Self {

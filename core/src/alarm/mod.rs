@@ -13,7 +13,9 @@
 //! # Invariants
 //!
 //! - No data is never recovery: bad or uncertain quality freezes the delays and holds the state.
-//! - Nothing is ever acknowledged by the system itself, and shelving does not acknowledge.
+//! - Nothing is ever acknowledged by the system itself, and shelving does not acknowledge. An
+//!   occurrence that a newer one of its alarm replaces leaves the list by [`Cause::Replaced`], and
+//!   the answer that was owed for it is owed for the newer one.
 //! - What is hidden (shelved, suppressed, out of service) goes on being evaluated.
 
 /// What an alarm is, before anything has happened.

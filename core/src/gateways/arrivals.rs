@@ -137,6 +137,11 @@ impl Arrivals {
         missing
     }
 
+    /// Something stored has come of a node that does not say how much there is.
+    pub(super) fn open_history(&mut self) {
+        self.history_open = true;
+    }
+
     /// Whether what was stored has come to its end since the last time. While it has not, gaps are
     /// looked at again and again.
     pub(super) fn history_ends(&mut self, now: Timestamp) -> bool {

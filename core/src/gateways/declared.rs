@@ -17,7 +17,7 @@ use super::alias::Aliases;
 use super::said::Said;
 use super::{Directory, LinkEvent, Site, Taken, sender};
 use crate::config::Config;
-use crate::reading::{BadCause, Lane, PointId, Reading, Timestamp};
+use crate::reading::{BadCause, PointId, Reading, Timestamp};
 use crate::sparkplug::{Birth, DataType, Metric, Topic, Walk};
 
 /// Aliases of one gateway that are remembered. A birth that goes beyond makes all others forgotten:
@@ -218,8 +218,7 @@ impl Declared {
             {
                 // A host that reports only on change has said its values here.
                 let reading = Reading::new(point, metric.value, metric.quality, sampled_at);
-                taken.readings.push(reading);
-                taken.lane = Some(Lane::Live);
+                taken.live.push(reading);
             }
         }
         if !passing.is_empty() {
@@ -241,11 +240,12 @@ impl Declared {
         site: Site<'_>,
         taken: &mut Taken,
     ) -> Result<Unread, String> {
-        let first = taken.readings.len();
-        let (mut unread, mut historical) = (Unread::default(), false);
+        let first = (taken.live.len(), taken.historical.len());
+        let mut unread = Unread::default();
         for metric in walk {
             let metric = metric.map_err(|error| {
-                taken.readings.truncate(first);
+                taken.live.truncate(first.0);
+                taken.historical.truncate(first.1);
                 error.to_string()
             })?;
             if is_own(&metric) {
@@ -258,18 +258,17 @@ impl Declared {
                 }
                 continue;
             };
-            historical |= metric.is_historical;
+            let lane = if metric.is_historical {
+                &mut taken.historical
+            } else {
+                &mut taken.live
+            };
             let sampled_at = metric.timestamp.unwrap_or(now);
-            taken.readings.push(match metric.measured(datatype) {
+            lane.push(match metric.measured(datatype) {
                 Some((value, quality)) => Reading::new(point, value, quality, sampled_at),
                 None => Reading::without_value(point, BadCause::NotANumber, sampled_at),
             });
         }
-        taken.lane = Some(if historical {
-            Lane::Historical
-        } else {
-            Lane::Live
-        });
         Ok(unread)
     }
 

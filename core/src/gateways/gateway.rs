@@ -1,7 +1,9 @@
 //! One gateway: whether it is there, and what is wrong with it.
 //!
 //! Limits: a fault that is only seen when it happens is one alarm for as long as it is held, and
-//! births are asked for once in [`REBIRTH_PAUSE`].
+//! births are asked for once in [`REBIRTH_PAUSE`]. Of a node that does not number its messages and
+//! says live values between stored ones, each of them ends what is stored: on-delays of the stored
+//! ones begin anew behind it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use super::said::Said;
 use super::{LinkEvent, Site, Taken};
 use crate::alarm::{Subject, SystemCondition};
 use crate::delivery::{Missing, Stored};
-use crate::reading::{Lane, Timestamp};
+use crate::reading::Timestamp;
 use crate::sparkplug::{Birth, NodeData};
 
 /// How long a fault that is only seen when it happens (a gap, an unusable message) is held, so
@@ -132,9 +134,9 @@ impl Gateway {
         if let Said::NodeBirth(birth) = said {
             self.node_born(now, site.id, birth, taken);
         }
-        let first = taken.readings.len();
+        let first = taken.readings();
         let unread = self.declared.read(now, said, site, taken)?;
-        self.readings += (taken.readings.len() - first) as u64;
+        self.readings += (taken.readings() - first) as u64;
         self.puzzled(now, site.id, &unread, taken);
         match said {
             Said::NodeBirth(birth) => {
@@ -158,6 +160,7 @@ impl Gateway {
             }
             Said::Nothing => {}
         }
+        self.read_on(now, said, site.id, taken);
         Ok(())
     }
 
@@ -278,15 +281,30 @@ impl Gateway {
         if unit.is_some() && !self.online {
             self.want_rebirth(now, id, taken);
         }
-        let live = taken.lane == Some(Lane::Live);
-        if let (true, Some(published_at)) = (live, published_at) {
+        if let (true, Some(published_at)) = (taken.historical.is_empty(), published_at) {
             self.clock(now, id, published_at, taken);
         }
-        if let Some(unit) = unit {
-            let mut readings = taken.readings.iter();
-            if live && readings.any(|reading| !reading.quality.is_bad()) {
-                self.in_sight(id, unit, taken);
-            }
+        if let Some(unit) = unit
+            && taken.live.iter().any(|reading| !reading.quality.is_bad())
+        {
+            self.in_sight(id, unit, taken);
+        }
+    }
+
+    /// What is stored goes on, or has come to its end. A node that does not number its messages
+    /// does not say how much it has stored: that ends when the node says a value live.
+    fn read_on(&mut self, now: Timestamp, said: &Said<'_>, id: &str, taken: &mut Taken) {
+        if let Said::Data {
+            number: Some(_), ..
+        } = said
+        {
+            self.arrived(now, id, taken);
+            return;
+        }
+        if !taken.historical.is_empty() {
+            self.arrivals.open_history();
+        }
+        if !taken.live.is_empty() {
             self.arrived(now, id, taken);
         }
     }

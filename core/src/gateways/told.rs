@@ -9,10 +9,10 @@ use crate::reading::{Lane, Reading};
 /// What a message said. Reused from one message to the next.
 #[derive(Debug, Default)]
 pub struct Taken {
-    /// Readings, in the order of the message.
-    pub readings: Vec<Reading>,
-    /// Their lane; none when there are none.
-    pub lane: Option<Lane>,
+    /// Readings as measured, in the order of the message.
+    pub live: Vec<Reading>,
+    /// Readings that come late, in the order of the message.
+    pub historical: Vec<Reading>,
     /// Conditions of the system that it begins or ends.
     pub system: Vec<(Subject, SystemCondition, bool)>,
     /// What is to be told.
@@ -24,11 +24,24 @@ pub struct Taken {
 impl Taken {
     /// Empties it for the next message.
     pub fn clear(&mut self) {
-        self.readings.clear();
-        self.lane = None;
+        self.live.clear();
+        self.historical.clear();
         self.system.clear();
         self.changes.clear();
         self.history_ends = None;
+    }
+
+    /// All readings, those as measured first.
+    pub fn lanes(&self) -> [(Lane, &[Reading]); 2] {
+        [
+            (Lane::Live, &self.live),
+            (Lane::Historical, &self.historical),
+        ]
+    }
+
+    /// How many readings there are.
+    pub fn readings(&self) -> usize {
+        self.live.len() + self.historical.len()
     }
 }
 

@@ -458,10 +458,11 @@ impl Watch {
             };
             self.engine.apply(now, input, &mut self.told);
         }
-        if let Some(lane) = taken.lane {
-            let readings = &taken.readings;
-            let input = alarm::Input::Readings { lane, readings };
-            self.engine.apply(now, input, &mut self.told);
+        for (lane, readings) in taken.lanes() {
+            if !readings.is_empty() {
+                let input = alarm::Input::Readings { lane, readings };
+                self.engine.apply(now, input, &mut self.told);
+            }
         }
         if let Some(gateway) = &taken.history_ends {
             let input = alarm::Input::HistoryEnds { gateway };

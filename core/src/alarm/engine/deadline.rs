@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 
 use super::entry::Sight;
 use super::live::{CALIBRATION, is_by_link, loss_of_view_after, stale_after};
-use super::rule::{Run, Watch};
+use super::rule::{Run, Watched};
 use super::{Engine, PointState};
 use crate::alarm::change::Effect;
 use crate::reading::{Lane, Quality, Timestamp, UncertainCause};
@@ -161,7 +161,9 @@ impl Engine {
             active: true,
             held: None,
         };
-        if let Some(sight) = self.sight_of(point, now, left) {
+        if let Some(sight) = self.sight_of(point, now, left)
+            && !self.adopts(alarm, sight, effects)
+        {
             self.raise((alarm, Lane::Live), sight, effects);
         }
     }
@@ -203,7 +205,7 @@ impl Engine {
             };
             match (&rule.watch, entry.run) {
                 (
-                    Watch::Limit { .. },
+                    Watched::Limit { .. },
                     Run {
                         active: false,
                         held: Some(held),
@@ -214,13 +216,13 @@ impl Engine {
                     consider(after(line.seen, wait), Due::Raise(alarm));
                 }
                 (
-                    Watch::View {
+                    Watched::View {
                         calibration_max, ..
                     },
                     run,
                 ) if !run.active
                     && !self.cut_off
-                    && !self.is_units_matter(state.device, line.quality) =>
+                    && !self.is_units_matter(state.unit, line.quality) =>
                 {
                     let delays = (rule.on_delay, *calibration_max);
                     if let Some(moment) = lost_view_at(state, line, delays) {
@@ -246,6 +248,7 @@ impl Engine {
         }
         for told in self.told.values_mut() {
             told.since = told.since.min(now);
+            told.began_at = told.began_at.min(now);
         }
         self.rebuild_deadlines();
     }
@@ -263,6 +266,7 @@ impl Engine {
         }
         for told in self.told.values_mut() {
             told.since = later(told.since);
+            told.began_at = later(told.began_at);
         }
         self.rebuild_deadlines();
     }

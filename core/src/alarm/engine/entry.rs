@@ -2,7 +2,8 @@
 //!
 //! This is the only file that moves axes and writes [`AlarmChange`]s, so list, numbers and
 //! effects cannot part. Invariants: an occurrence stands in `listed` exactly as long as its
-//! process state is not normal; a number is given once; only a command acknowledges.
+//! process state is not normal; a number is given once; only a command acknowledges. What is owed
+//! for an occurrence that is replaced is owed for the newer one.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ const SPANS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_field_names, reason = "all three are moments")]
 pub(super) struct Span {
-    /// The last reading before it.
+    /// The last good reading before it.
     pub(super) quiet_at: Timestamp,
     /// Its first reading.
     pub(super) began_at: Timestamp,
@@ -68,7 +69,7 @@ pub(super) struct Entry {
     /// Gateway's clock: the first reading of the condition that holds, or is on its way to.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(super) began_at: Timestamp,
-    /// Gateway's clock: the reading before that one.
+    /// Gateway's clock: the last good reading before that one.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(super) quiet_at: Timestamp,
     /// Live lane: the latest excursions, oldest first.
@@ -77,13 +78,13 @@ pub(super) struct Entry {
     /// Historical lane: raised, but not told yet, since it may be one that the live lane has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pending: Option<Box<Pending>>,
-    /// Historical lane: the store ended with it active and later than all that the live lane has
-    /// seen, so the next live reading decides.
+    /// Historical lane: the store ended with it active and the live lane did not know better, so
+    /// the next live reading that counts decides.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_handed_over: bool,
 }
 
-fn never() -> Timestamp {
+pub(super) fn never() -> Timestamp {
     Timestamp::MIN
 }
 
@@ -91,7 +92,7 @@ fn never() -> Timestamp {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it with a reference"
 )]
-fn is_never(at: &Timestamp) -> bool {
+pub(super) fn is_never(at: &Timestamp) -> bool {
     *at == never()
 }
 
@@ -130,7 +131,7 @@ impl Entry {
         self.axes.process_state() != State::Normal
     }
 
-    /// Judges a value; notes where the condition began, `before` being the reading before.
+    /// Judges a value; notes where the condition began, `before` being the last good reading.
     pub(super) fn step(
         &mut self,
         rule: &Rule,
@@ -216,23 +217,26 @@ impl Engine {
     }
 
     /// The occurrence of an alarm that stands in the list leaves it for a newer one, and says so.
+    /// Answers whether it was still owed an answer, which the newer one owes now.
     pub(super) fn displace(
         &mut self,
         key: (u32, Lane),
         newer: u64,
         sight: Sight,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         let Some(entry) = self.entry_mut(key.0, key.1).filter(|e| e.is_listed()) else {
-            return;
+            return false;
         };
         let from = entry.axes.state();
+        let was_owed = !entry.axes.acknowledged;
         entry.axes.active = false;
         entry.axes.acknowledged = true;
         entry.axes.latched = false;
         let older = entry.occurrence;
         self.listed.remove(&older);
         self.say(key, from, sight, Cause::Replaced { newer }, false, effects);
+        was_owed
     }
 
     /// A new occurrence. One that still stands in the list is replaced by it.

@@ -4,9 +4,9 @@
 //! Invariants: what is found here is an occurrence of its own, marked late, and stays until it is
 //! acknowledged; the live lane is never changed by it. One excursion is one occurrence, whichever
 //! lane sees which part of it; two are the same when no reading lies between them that was in
-//! order. So one that began just before the live lane found it is put off until the store says
-//! that it ended first; and one that goes on behind the store's end is carried on by the live
-//! lane, which sounds for it then if it was too old to sound when it was found.
+//! order; no data is not. So one that began just before the live lane found it is put off until the
+//! store says that it ended first; and one that goes on behind the store's end is handed over
+//! (see [`super::handover`]).
 //!
 //! Limits: nothing is kept of points without stored readings; one late occurrence an alarm stands
 //! in the list, a newer one takes its place and says so. Changes of quality are not
@@ -17,13 +17,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Sight};
+use super::entry::{Entry, Sight, is_never, never};
 use super::live::counted_time;
 use super::rule::{Edge, Run};
 use super::{Engine, FUTURE_MS_MAX};
-use crate::alarm::change::{Cause, Effect};
-use crate::alarm::definition::Subject;
-use crate::alarm::state::{Axes, State};
+use crate::alarm::change::Effect;
 use crate::reading::{Lane, Quality, Reading, Timestamp};
 
 /// The latest stored reading of a point.
@@ -33,11 +31,23 @@ pub(super) struct LatePoint {
     pub(super) sampled_at: Timestamp,
     /// Its quality.
     pub(super) quality: Quality,
+    /// The latest good one, while this one is not.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
+    good_at: Timestamp,
 }
 
 impl LatePoint {
+    /// The latest good one.
+    fn good_at(self) -> Timestamp {
+        if self.quality.is_good() {
+            self.sampled_at
+        } else {
+            self.good_at
+        }
+    }
+
     /// When it was sampled; where that is not to be believed, when it came.
-    fn moment(self, now: Timestamp) -> Timestamp {
+    pub(super) fn moment(self, now: Timestamp) -> Timestamp {
         if self.sampled_at == Timestamp::MIN {
             now
         } else {
@@ -98,6 +108,11 @@ impl Engine {
         let latest = LatePoint {
             sampled_at,
             quality: reading.quality,
+            good_at: if reading.quality.is_good() {
+                never()
+            } else {
+                before.map_or(never(), LatePoint::good_at)
+            },
         };
         self.late.points.insert(point, latest);
         let sight = Sight {
@@ -107,7 +122,9 @@ impl Engine {
             quality: reading.quality,
         };
         for place in self.alarms_of(point) {
-            self.step_late((self.alarm_at(place), period), before, sight, effects);
+            let alarm = self.alarm_at(place);
+            self.take_back(point, alarm);
+            self.step_late((alarm, period), before, sight, effects);
         }
     }
 
@@ -119,8 +136,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let key = (alarm, Lane::Historical);
-        let before_at = before.map_or(Timestamp::MIN, |before| before.sampled_at);
-        let before_at = self.meet_live(alarm, before_at, sight, effects);
+        let quiet_live = self.meet_live(alarm, before, sight, effects);
         let Some(rule) = self.rules.get(alarm as usize) else {
             return;
         };
@@ -135,7 +151,9 @@ impl Engine {
                 counted_time(elapsed, period)
             });
         let mut entry = self.late.entries.get(&alarm).cloned().unwrap_or_default();
-        let edge = entry.step(rule, value, elapsed, (before_at, sight.sampled_at));
+        let good_at = before.map_or(never(), LatePoint::good_at);
+        let quiet_at = quiet_live.unwrap_or(good_at);
+        let edge = entry.step(rule, value, elapsed, (quiet_at, sight.sampled_at));
         let (began_at, quiet_at) = (entry.began_at, entry.quiet_at);
         if entry.run != Run::default() || self.late.entries.contains_key(&alarm) {
             self.late.entries.insert(alarm, entry);
@@ -206,24 +224,27 @@ impl Engine {
         }
     }
 
-    /// What the live lane has seen since the stored reading before, which was at `before`, by the
-    /// one that is at hand now. Gives when the alarm was last in order, if that was since.
+    /// What the live lane has seen since the stored reading before, by the one that is at hand now.
+    /// Gives when the alarm was last in order, if that was since.
     fn meet_live(
         &mut self,
         alarm: u32,
-        before: Timestamp,
+        before: Option<LatePoint>,
         sight: Sight,
         effects: &mut Vec<Effect>,
-    ) -> Timestamp {
+    ) -> Option<Timestamp> {
+        let mut before = before.map_or(never(), |before| before.sampled_at);
         if let Some(entry) = self.late.entries.get_mut(&alarm) {
             // It did not end before it ran into the live one: it is that one.
             entry
                 .pending
                 .take_if(|pending| pending.runs_into <= sight.sampled_at);
+            if entry.run.active {
+                // It may go on from the outage before.
+                before = before.max(entry.began_at);
+            }
         }
-        let Some(quiet_at) = self.live_was_quiet(alarm, before, sight.sampled_at) else {
-            return before;
-        };
+        let quiet_at = self.live_was_quiet(alarm, before, sight.sampled_at)?;
         // Between two outages it was in order; what comes now is another excursion.
         if self.is_late_active(alarm) {
             self.end((alarm, Lane::Historical), sight, effects);
@@ -231,123 +252,16 @@ impl Engine {
         if let Some(entry) = self.late.entries.get_mut(&alarm) {
             entry.run = Run::default();
         }
-        quiet_at
+        Some(quiet_at)
     }
 
-    /// The store of a gateway has been read to its end. The live lane, which has gone on all the
-    /// time, answers for what is now; where it has seen nothing since, its next reading does.
-    pub(super) fn history_ends(
-        &mut self,
-        now: Timestamp,
-        gateway: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let link = Subject::Gateway(gateway.to_owned());
-        let points = self.links.get(&link).cloned().unwrap_or_default();
-        for point in points {
-            let Some(latest) = self.late.points.remove(&point) else {
-                continue;
-            };
-            let is_latest = self
-                .lines
-                .get(point as usize)
-                .is_none_or(|live| live.sampled_at < latest.sampled_at);
-            for place in self.alarms_of(point) {
-                let alarm = self.alarm_at(place);
-                let Some(entry) = self.late.entries.get_mut(&alarm) else {
-                    continue;
-                };
-                entry.run = Run::default();
-                entry.pending = None;
-                let sight = Sight {
-                    now,
-                    sampled_at: latest.moment(now),
-                    value: entry.value,
-                    quality: latest.quality,
-                };
-                if entry.axes.active && is_latest {
-                    entry.is_handed_over = true;
-                } else if entry.axes.active {
-                    self.end((alarm, Lane::Historical), sight, effects);
-                }
-                self.forget_late(alarm);
-            }
-            self.settle(point);
-        }
-    }
-
-    /// Whether the next live reading of the alarm decides about one out of the store.
-    pub(super) fn is_handed_over(&self, alarm: u32) -> bool {
-        let late = self.late.entries.get(&alarm);
-        late.is_some_and(|late| late.is_handed_over)
-    }
-
-    /// The live lane finds active what the store has active: it goes on as that occurrence. One
-    /// that was too old for the horn when it was found sounds now: somebody can act on it again.
-    pub(super) fn adopts(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) -> bool {
-        let (covered, key) = (self.is_covered(alarm), (alarm, Lane::Live));
-        let (Some(late), Some(live)) = (
-            self.late.entries.get(&alarm).cloned(),
-            self.live.get(alarm as usize),
-        ) else {
-            return false;
-        };
-        let is_open = late.axes.active && live.quiet_at < late.began_at;
-        if !(late.is_handed_over || is_open) {
-            return false;
-        }
-        self.displace(key, late.occurrence, sight, effects);
-        let Some(live) = self.live.get_mut(alarm as usize) else {
-            return false;
-        };
-        let rest = Entry {
-            run: late.run,
-            began_at: late.began_at,
-            quiet_at: late.quiet_at,
-            ..Entry::default()
-        };
-        let spans = std::mem::take(&mut live.spans);
-        *live = Entry {
-            axes: Axes {
-                active: true,
-                acknowledged: late.axes.acknowledged,
-                latched: false,
-                ..live.axes
-            },
-            run: live.run,
-            began_at: late.began_at,
-            quiet_at: late.quiet_at,
-            spans,
-            is_handed_over: false,
-            is_too_old: false,
-            ..late
-        };
-        live.open_span();
-        let state = live.axes.state();
-        let sounds = late.is_too_old && state == State::Unacked && !covered;
-        self.listed.insert(live.occurrence, key);
-        // The rest of the store is judged on, and may hold another one.
-        self.late.entries.insert(alarm, rest);
-        self.forget_late(alarm);
-        self.tell(key, state, sight, Cause::CarriedOn, sounds, effects);
-        true
-    }
-
-    /// The live lane finds that what the store ended with holds no more.
-    pub(super) fn refuse(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) {
-        if self.is_handed_over(alarm) {
-            self.end((alarm, Lane::Historical), sight, effects);
-            self.forget_late(alarm);
-        }
-    }
-
-    fn is_late_active(&self, alarm: u32) -> bool {
+    pub(super) fn is_late_active(&self, alarm: u32) -> bool {
         let late = self.late.entries.get(&alarm);
         late.is_some_and(|late| late.axes.active)
     }
 
     /// Drops the late entry if there is nothing to remember of it.
-    fn forget_late(&mut self, alarm: u32) {
+    pub(super) fn forget_late(&mut self, alarm: u32) {
         let settled = |entry: &Entry| !entry.is_listed() && entry.run == Run::default();
         if self.late.entries.get(&alarm).is_some_and(settled) {
             self.late.entries.remove(&alarm);

@@ -4,6 +4,7 @@
 //! point. Whenever that is not so (a delay runs, the quality is not good, the point is not in
 //! view), the band is empty and every reading is judged in full.
 
+use super::PointState;
 use crate::reading::{Quality, Reading, Timestamp};
 
 /// The latest accepted live reading of a point, and the band in which nothing can change.
@@ -40,6 +41,16 @@ impl Line {
             value: f64::NAN,
             quality: Quality::Bad(crate::reading::BadCause::Unspecified),
             ever: false,
+        }
+    }
+
+    /// Gateway's clock: the latest good reading; [`Timestamp::MIN`] while there was none. Readings
+    /// of no other quality can say that a limit was not reached.
+    pub(super) fn good_at(&self, state: &PointState) -> Timestamp {
+        if self.quality.is_good() {
+            self.sampled_at
+        } else {
+            state.good_at
         }
     }
 

@@ -13,7 +13,7 @@
 
 use super::entry::Sight;
 use super::line::{Line, take_ordinary};
-use super::rule::{Edge, Run, Watch};
+use super::rule::{Edge, Watched};
 use super::{Engine, FUTURE_MS_MAX};
 use crate::alarm::change::Effect;
 use crate::reading::{BadCause, Lane, Quality, Reading, Timestamp, UncertainCause};
@@ -88,7 +88,8 @@ impl Engine {
         let reading = &reading.checked();
         let point = reading.point.0;
         let place = reading.point.index();
-        let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get(place)) else {
+        let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get_mut(place))
+        else {
             self.counters.unknown_point += 1;
             return;
         };
@@ -107,12 +108,12 @@ impl Engine {
             self.counters.backwards_steps += 1;
         }
         let before = line.quality;
-        let (before_at, elapsed) = if line.ever {
-            let elapsed = sampled_at.ms_since(line.sampled_at);
-            (line.sampled_at, counted_time(elapsed, state.period))
+        let elapsed = if line.ever {
+            counted_time(sampled_at.ms_since(line.sampled_at), state.period)
         } else {
-            (Timestamp::MIN, 0)
+            0
         };
+        let good_at = line.good_at(state);
         *line = Line {
             low: Line::EMPTY.0,
             high: Line::EMPTY.1,
@@ -122,6 +123,11 @@ impl Engine {
             quality: reading.quality,
             ever: true,
         };
+        state.good_at = if reading.quality.is_good() {
+            Timestamp::MIN
+        } else {
+            good_at
+        };
         let sight = Sight {
             now,
             sampled_at,
@@ -129,17 +135,17 @@ impl Engine {
             quality: reading.quality,
         };
         self.quality_moved(point, before, now, sight, effects);
-        self.judge_limits(point, (before, before_at), elapsed, sight, effects);
+        self.judge_limits(point, (before, good_at), elapsed, sight, effects);
         self.judge_view(point, sight, effects);
         self.settle(point);
     }
 
     /// Each limit of the point against its latest reading, `elapsed` after the one of quality
-    /// `before` and time `before_at`.
+    /// `before`; the last good one before it was at `good_at`.
     pub(super) fn judge_limits(
         &mut self,
         point: u32,
-        (before, before_at): (Quality, Timestamp),
+        (before, good_at): (Quality, Timestamp),
         elapsed: i64,
         sight: Sight,
         effects: &mut Vec<Effect>,
@@ -158,14 +164,16 @@ impl Engine {
             };
             let counts = rule.counted(0.0, before).is_some();
             let elapsed = if counts { elapsed } else { 0 };
-            let edge = entry.step(rule, value, elapsed, (before_at, sight.sampled_at));
-            let is_quiet = entry.run == Run::default();
+            let edge = entry.step(rule, value, elapsed, (good_at, sight.sampled_at));
+            let waits = entry.run.held.is_some();
             match edge {
                 Some(Edge::Raised) if self.adopts(alarm, sight, effects) => {}
                 Some(Edge::Raised) => self.raise((alarm, Lane::Live), sight, effects),
                 Some(Edge::Returned) => self.end((alarm, Lane::Live), sight, effects),
-                None if is_quiet => self.refuse(alarm, sight, effects),
                 None => {}
+            }
+            if !waits {
+                self.refuse(alarm, sight, effects);
             }
         }
     }
@@ -181,7 +189,7 @@ impl Engine {
             let rule = self.rules.get(alarm as usize);
             let entry = self.live.get_mut(alarm as usize);
             if let (Some(rule), Some(entry)) = (rule, entry)
-                && matches!(rule.watch, Watch::View { .. })
+                && matches!(rule.watch, Watched::View { .. })
                 && entry.axes.active
                 && sight.now.ms_since(since) >= rule.off_delay
             {
@@ -202,7 +210,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let is_seen = self.is_seen(point, sight.quality);
-        let unit = self.points.get(point as usize).map(|state| state.device);
+        let unit = self.points.get(point as usize).map(|state| state.unit);
         let unit = unit.unwrap_or(u32::MAX);
         let was_behind = is_by_link(before) || self.is_units_matter(unit, before);
         let is_behind = is_by_link(sight.quality) || self.is_units_matter(unit, sight.quality);
@@ -252,6 +260,9 @@ impl Engine {
         let Some(line) = self.lines.get_mut(point as usize) else {
             return;
         };
+        if let Some(state) = self.points.get_mut(point as usize) {
+            state.good_at = line.good_at(state);
+        }
         let before = std::mem::replace(&mut line.quality, quality);
         let sight = Sight {
             now,
@@ -313,7 +324,7 @@ impl Engine {
                 continue;
             };
             match rule.watch {
-                Watch::Limit {
+                Watched::Limit {
                     setpoint,
                     limit,
                     reset,
@@ -329,8 +340,8 @@ impl Engine {
                         (false, true) => high = high.min(reset.next_up()),
                     }
                 }
-                Watch::View { .. } if entry.axes.active => return Line::EMPTY,
-                Watch::View { .. } | Watch::Told(..) | Watch::Nothing => {}
+                Watched::View { .. } if entry.axes.active => return Line::EMPTY,
+                Watched::View { .. } | Watched::Told(..) | Watched::Nothing => {}
             }
         }
         (low, high)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use super::entry::Sight;
-use super::rule::{Rule, Watch};
+use super::rule::{Rule, Watched};
 use crate::alarm::change::Effect;
 use crate::alarm::definition::{AlarmDefinition, Setpoint, Subject, SystemCondition};
 use crate::point::Point;
@@ -50,9 +50,10 @@ impl Engine {
                 kept.late_alarms.remove(&*rule.name);
             }
         }
-        let units: BTreeMap<_, _> = self.points.iter().map(|p| (&*p.tag, &*p.unit)).collect();
+        let known = self.points.iter();
+        let units: BTreeMap<_, _> = known.map(|p| (&*p.tag, &*p.measured_in)).collect();
         for state in &fresh.points {
-            if units.get(&*state.tag) != Some(&&*state.unit) {
+            if units.get(&*state.tag) != Some(&&*state.measured_in) {
                 kept.points.remove(&*state.tag);
                 kept.late_points.remove(&*state.tag);
             }
@@ -85,18 +86,18 @@ impl Engine {
     fn identity<'a>(&'a self, rule: &'a Rule) -> Identity<'a> {
         let point = |place: u32| self.points.get(place as usize);
         match &rule.watch {
-            Watch::Limit {
+            Watched::Limit {
                 point: at,
                 setpoint,
                 ..
             } => point(*at).map_or(Identity::Nothing, |point| {
-                Identity::Limit(&point.tag, &point.unit, *setpoint)
+                Identity::Limit(&point.tag, &point.measured_in, *setpoint)
             }),
-            Watch::View { point: at, .. } => {
+            Watched::View { point: at, .. } => {
                 point(*at).map_or(Identity::Nothing, |point| Identity::View(&point.tag))
             }
-            Watch::Told(subject, condition) => Identity::Told(subject, *condition),
-            Watch::Nothing => Identity::Nothing,
+            Watched::Told(subject, condition) => Identity::Told(subject, *condition),
+            Watched::Nothing => Identity::Nothing,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::reading::{Quality, UncertainCause};
 
 /// What an alarm watches.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Watch {
+pub(super) enum Watched {
     /// The values of a point, against a limit.
     Limit {
         /// Place of the point.
@@ -44,7 +44,7 @@ pub(super) struct Rule {
     /// Name of the definition.
     pub(super) name: Box<str>,
     /// What it watches.
-    pub(super) watch: Watch,
+    pub(super) watch: Watched,
     /// How long the condition must hold, in milliseconds.
     pub(super) on_delay: i64,
     /// How long it must be gone, in milliseconds.
@@ -62,19 +62,21 @@ impl Rule {
     pub(super) fn new(definition: &AlarmDefinition, points: usize) -> Self {
         let ms = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let watch = match (&definition.subject, definition.condition) {
-            (Subject::Point(id), _) if id.index() >= points => Watch::Nothing,
-            (Subject::Point(id), Condition::Limit(limit)) => Watch::Limit {
+            (Subject::Point(id), _) if id.index() >= points => Watched::Nothing,
+            (Subject::Point(id), Condition::Limit(limit)) => Watched::Limit {
                 point: id.0,
                 setpoint: limit.setpoint,
                 limit: limit.limit,
                 reset: limit.reset,
             },
-            (Subject::Point(id), Condition::System(SystemCondition::LossOfView)) => Watch::View {
+            (Subject::Point(id), Condition::System(SystemCondition::LossOfView)) => Watched::View {
                 point: id.0,
                 calibration_max: ms(definition.calibration_max),
             },
-            (Subject::Point(_), Condition::System(_)) | (_, Condition::Limit(_)) => Watch::Nothing,
-            (subject, Condition::System(condition)) => Watch::Told(subject.clone(), condition),
+            (Subject::Point(_), Condition::System(_)) | (_, Condition::Limit(_)) => {
+                Watched::Nothing
+            }
+            (subject, Condition::System(condition)) => Watched::Told(subject.clone(), condition),
         };
         Self {
             name: definition.name.as_str().into(),
@@ -90,15 +92,15 @@ impl Rule {
     /// The point that it is about, if it is about one.
     pub(super) fn point(&self) -> Option<u32> {
         match self.watch {
-            Watch::Limit { point, .. } | Watch::View { point, .. } => Some(point),
-            Watch::Told(..) | Watch::Nothing => None,
+            Watched::Limit { point, .. } | Watched::View { point, .. } => Some(point),
+            Watched::Told(..) | Watched::Nothing => None,
         }
     }
 
     /// Which limit it is, if it is one.
     pub(super) fn setpoint(&self) -> Option<Setpoint> {
         match self.watch {
-            Watch::Limit { setpoint, .. } => Some(setpoint),
+            Watched::Limit { setpoint, .. } => Some(setpoint),
             _ => None,
         }
     }
@@ -165,7 +167,7 @@ pub(super) struct Run {
 impl Run {
     /// Judges `value`, which is `elapsed` milliseconds of counted time after the one before.
     pub(super) fn step(&mut self, rule: &Rule, value: f64, elapsed: i64) -> Option<Edge> {
-        let Watch::Limit {
+        let Watched::Limit {
             setpoint,
             limit,
             reset,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::Entry;
+use super::entry::{Entry, is_never, never};
 use super::late::LatePoint;
 use super::line::Line;
 use super::system::Told;
@@ -52,6 +52,8 @@ pub(super) struct PointSnapshot {
     unseen_since: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     good_since: Option<Timestamp>,
+    #[serde(default = "never", skip_serializing_if = "is_never")]
+    good_at: Timestamp,
 }
 
 impl Engine {
@@ -80,6 +82,7 @@ impl Engine {
                         lost_since: state.lost_since,
                         unseen_since: state.unseen_since,
                         good_since: state.good_since,
+                        good_at: state.good_at,
                     };
                     (state.tag.to_string(), kept)
                 })
@@ -158,6 +161,7 @@ impl Engine {
             state.lost_since = kept.lost_since;
             state.unseen_since = kept.unseen_since;
             state.good_since = kept.good_since;
+            state.good_at = kept.good_at;
         }
     }
 

@@ -4,6 +4,9 @@
 //! A unit or gateway in loss of view also takes its points out of view at once: their quality
 //! becomes bad (link down), and they raise no alarm of their own for it.
 //!
+//! Invariant: a break shorter than the off-delay ends nothing, and no on-delay either. So a gateway
+//! that is there for a moment again and again is told.
+//!
 //! Limits: what is told of a subject that has neither points nor alarms is dropped, and so is
 //! anything told of a point (the engine finds that out itself), so that memory stays bounded.
 
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::entry::Sight;
-use super::rule::Watch;
+use super::rule::Watched;
 use crate::alarm::change::Effect;
 use crate::alarm::definition::{Subject, SystemCondition};
 use crate::reading::{BadCause, Lane, Quality, Timestamp};
@@ -26,6 +29,8 @@ pub(super) struct Told {
     pub(super) by_points: bool,
     /// Centre's clock: since when it holds by either, or by none.
     pub(super) since: Timestamp,
+    /// Centre's clock: since when it holds, or did last, but for short breaks.
+    pub(super) began_at: Timestamp,
 }
 
 impl Told {
@@ -71,11 +76,16 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let alarms = self.by_condition.get(&key).cloned().unwrap_or_default();
+        let rules = alarms.iter().filter_map(|a| self.rules.get(*a as usize));
+        let off_delay = rules.map(|rule| rule.off_delay).max().unwrap_or(0);
         let told = self.told.entry(key).or_default();
         let held = told.holds();
         change(told);
         if told.holds() == held {
             return;
+        }
+        if !held && now.ms_since(told.since) >= off_delay {
+            told.began_at = now;
         }
         told.since = now;
         for alarm in alarms {
@@ -113,19 +123,19 @@ impl Engine {
     pub(super) fn told_due(&self, alarm: u32) -> Option<Timestamp> {
         let rule = self.rules.get(alarm as usize)?;
         let entry = self.live.get(alarm as usize)?;
-        let Watch::Told(subject, condition) = &rule.watch else {
+        let Watched::Told(subject, condition) = &rule.watch else {
             return None;
         };
         let told = self.told.get(&(subject.clone(), *condition))?;
         if told.holds() == entry.axes.active {
             return None;
         }
-        let delay = if told.holds() {
-            rule.on_delay
+        let (since, delay) = if told.holds() {
+            (told.began_at, rule.on_delay)
         } else {
-            rule.off_delay
+            (told.since, rule.off_delay)
         };
-        Some(Timestamp(told.since.0.saturating_add(delay)))
+        Some(Timestamp(since.0.saturating_add(delay)))
     }
 
     /// Raises or ends an alarm about the system whose delay is over.

@@ -175,7 +175,7 @@ impl Engine {
             unit.is_wrong = self.told.get(&key).is_some_and(|told| told.by_points);
         }
         for (line, state) in self.lines.iter().zip(&self.points) {
-            if let Some(unit) = self.units.get_mut(state.device as usize) {
+            if let Some(unit) = self.units.get_mut(state.unit as usize) {
                 unit.add(line.quality);
             }
         }

@@ -1,5 +1,7 @@
 //! Readings out of a gateway's store.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -292,6 +294,27 @@ fn an_unanswered_occurrence_that_makes_room_for_a_newer_one_says_so() {
 }
 
 #[test]
+fn what_is_owed_for_a_replaced_occurrence_is_owed_for_the_newer_one() {
+    for first in ["tick", "ack"] {
+        let mut rig = Rig::new("h 80");
+        rig.step("108s", "82");
+        rig.step("109s", "70");
+        rig.step("110s", first);
+        rig.step("121s", "late:82@119s");
+        rig.step("121s", "history-ends");
+        rig.apply(moment("122s"), Input::Command(&command("ack", 2)));
+        rig.step("123s", "82");
+        let (state, by) = match first {
+            "tick" => ("P0.h UNACK", None),
+            _ => ("P0.h ACKED", Some("li")),
+        };
+        assert_eq!(rig.list(), [state]);
+        let view = rig.engine.occurrence(2).unwrap();
+        assert_eq!(view.acknowledged_by, by);
+    }
+}
+
+#[test]
 fn a_stored_reading_from_the_future_does_not_blind_the_ones_after_it() {
     let mut rig = Rig::new("h 80, on-delay 2s");
     rig.step("1000s", "50");
@@ -303,6 +326,11 @@ fn a_stored_reading_from_the_future_does_not_blind_the_ones_after_it() {
     assert_eq!(rig.list(), ["P0.h late UNACK"]);
     let counters = rig.engine.counters();
     assert_eq!((counters.from_future, counters.out_of_order), (1, 0));
+    // Nothing else is known of the point.
+    let mut rig = Rig::new("h 80");
+    rig.step("1001s", "late:82@9000s");
+    rig.step("1001s", "history-ends");
+    assert_eq!(rig.list(), ["P0.h late UNACK"]);
 }
 
 #[test]
@@ -332,4 +360,207 @@ fn a_hole_in_the_store_counts_for_no_delay() {
     }
     rig.step("9001s", "late:70@7220s");
     assert_eq!(rig.list(), ["P0.h late RTNUN"]);
+}
+
+#[test]
+fn what_is_not_seen_now_does_not_end_what_the_store_has_active() {
+    // The instrument breaks in the midst of it: the latest that is known is the store's.
+    for now in ["bad", "70~frozen", "mute"] {
+        let mut rig = Rig::new("h 80");
+        rig.step("100s", "70");
+        rig.step("121s", now);
+        rig.step("122s", "late:82@119s");
+        rig.step("123s", "history-ends");
+        assert_eq!(rig.list(), ["P0.h late UNACK"], "{now}");
+        let mut ended = rig.clone();
+        ended.step("124s", "70");
+        assert_eq!(ended.list(), ["P0.h late RTNUN"], "{now}");
+        rig.step("124s", "82");
+        assert_eq!(rig.list(), ["P0.h UNACK"], "{now}");
+    }
+    // What was seen in order after all of the store is over, whatever came then.
+    let mut rig = Rig::new("h 80");
+    rig.step("100s", "70");
+    rig.step("120s", "70");
+    rig.step("121s", "bad");
+    rig.step("122s", "late:82@119s");
+    rig.step("123s", "history-ends");
+    assert_eq!(rig.list(), ["P0.h late RTNUN"]);
+    // The limits of the other side are reached by a value beyond the range, and seen.
+    let mut rig = Rig::new("h 80, l 10");
+    rig.step("100s", "70");
+    rig.step("121s", "100~over");
+    rig.step("122s", "late:5@119s");
+    assert_eq!(rig.list(), ["P0.h UNACK", "P0.l late UNACK"]);
+    rig.step("123s", "history-ends");
+    assert_eq!(
+        rig.list(),
+        ["P0.h UNACK", "P0.l late UNACK"],
+        "a low limit says nothing by it"
+    );
+}
+
+#[test]
+fn a_store_that_ends_while_the_live_lane_waits_is_one_excursion() {
+    let mut rig = Rig::new("h 80, on-delay 3s");
+    rig.step("100s", "70");
+    rig.step("121s", "82");
+    for late in ["82@115s", "82@116s", "82@117s", "82@118s", "82@119s"] {
+        rig.step("121s", &format!("late:{late}"));
+    }
+    rig.step("122s", "history-ends");
+    assert_eq!(rig.list(), ["P0.h late UNACK"]);
+    let mut ended = rig.clone();
+    rig.step("124s", "82");
+    assert_eq!(rig.list(), ["P0.h UNACK"], "one");
+    ended.step("123s", "70");
+    assert_eq!(ended.list(), ["P0.h late RTNUN"]);
+}
+
+#[test]
+fn what_was_handed_over_is_carried_on_by_silence_too() {
+    let mut rig = Rig::new("h 80, on-delay 3s");
+    rig.step("100s", "70");
+    for late in ["82@115s", "82@117s", "82@119s"] {
+        rig.step("121s", &format!("late:{late}"));
+    }
+    rig.step("121s", "history-ends");
+    rig.step("122s", "82");
+    rig.step("130s", "tick");
+    assert_eq!(rig.list(), ["P0.h UNACK"], "one");
+}
+
+#[test]
+fn what_was_handed_over_ends_when_the_live_lane_has_another() {
+    let mut rig = Rig::new("h 80");
+    rig.step("100s", "81");
+    for late in ["70@110s", "82@119s"] {
+        rig.step("121s", &format!("late:{late}"));
+    }
+    rig.step("121s", "history-ends");
+    assert_eq!(rig.list(), ["P0.h UNACK", "P0.h late UNACK"]);
+    rig.step("122s", "82");
+    assert_eq!(rig.list(), ["P0.h UNACK", "P0.h late RTNUN"]);
+}
+
+#[test]
+fn what_does_not_count_was_not_in_order() {
+    // The bad reading says nothing of where the value was.
+    let mut rig = Rig::new("h 80");
+    rig.step("100s", "70");
+    rig.step("121s", "late:82@110s");
+    rig.step("121s", "bad");
+    rig.step("122s", "bad");
+    rig.step("123s", "82");
+    assert_eq!(rig.list(), ["P0.h UNACK"], "one");
+    // Nor is what the live lane saw before forgotten.
+    let mut rig = Rig::new("h 80");
+    rig.step("100s", "70");
+    rig.step("121s", "bad");
+    rig.step("123s", "82");
+    rig.step("124s", "late:82@99s");
+    assert_eq!(rig.list(), ["P0.h UNACK", "P0.h late UNACK"]);
+    // The same in the store: the live one began in the midst of it.
+    let mut rig = Rig::new("h 80");
+    rig.step("90s", "70");
+    rig.step("110s", "82");
+    for late in ["70@100s", "bad@111s", "82@112s"] {
+        rig.step("121s", &format!("late:{late}"));
+    }
+    assert_eq!(rig.list(), ["P0.h UNACK"], "one");
+}
+
+#[test]
+fn a_second_outage_before_any_live_reading_goes_on_with_the_same() {
+    for on_delay in ["", ", on-delay 2s"] {
+        let mut rig = Rig::new(&format!("h 80{on_delay}"));
+        // An excursion long ago is no reason to take it for another.
+        for (at, value) in [("10s", "82"), ("12s", "82"), ("20s", "70"), ("100s", "70")] {
+            rig.step(at, value);
+        }
+        rig.step("101s", "ack");
+        for late in ["82@117s", "82@119s"] {
+            rig.step("121s", &format!("late:{late}"));
+        }
+        rig.step("121s", "history-ends");
+        for late in ["82@130s", "82@132s"] {
+            rig.step("141s", &format!("late:{late}"));
+            assert_eq!(rig.list(), ["P0.h late UNACK"], "{late}");
+        }
+        let mut quiet = rig.clone();
+        rig.step("141s", "history-ends");
+        let mut ended = rig.clone();
+        for at in ["142s", "144s"] {
+            rig.step(at, "82");
+        }
+        assert_eq!(rig.list(), ["P0.h UNACK"]);
+        let raised = causes(&rig.log, "P0.h", Lane::Historical);
+        assert_eq!((raised["raised"], raised.get("replaced")), (1, None));
+        // Ended by the store, and then another.
+        for late in ["70@133s", "82@150s", "82@152s"] {
+            ended.step("161s", &format!("late:{late}"));
+        }
+        let raised = causes(&ended.log, "P0.h", Lane::Historical);
+        assert_eq!((raised["raised"], raised["returned"]), (2, 1));
+        // The live lane does not answer for it before the store has been read.
+        quiet.step("141s", "70");
+        quiet.step("141s", "late:82@133s");
+        quiet.step("141s", "history-ends");
+        assert_eq!(quiet.list(), ["P0.h late RTNUN"]);
+        let raised = causes(&quiet.log, "P0.h", Lane::Historical);
+        assert_eq!((raised["raised"], raised["returned"]), (1, 1));
+    }
+}
+
+/// One step of a story at random: seconds that pass, and what happens then.
+fn anything() -> impl Strategy<Value = (u32, String)> {
+    let value = prop_oneof![
+        Just("50"),
+        Just("85"),
+        Just("95"),
+        Just("bad"),
+        Just("95~over")
+    ];
+    let event = prop_oneof![
+        4 => value.clone().prop_map(str::to_owned),
+        // `late:VALUE`; the moment is put in when it is told.
+        6 => value.prop_map(|value| format!("late:{value}")),
+        2 => Just("history-ends".to_owned()),
+        1 => Just("gateway-lost".to_owned()),
+        1 => Just("gateway-back".to_owned()),
+        1 => Just("ack".to_owned()),
+        1 => Just("tick".to_owned()),
+    ];
+    (0..8_u32, event)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn whatever_comes_first_two_readings_in_order_end_it(
+        story in prop::collection::vec(anything(), 1..40),
+    ) {
+        let mut rig = Rig::new("h 80, on-delay 2s, hh 90, off-delay 2s");
+        let (mut second, mut stored) = (100, 0);
+        for (wait, event) in story {
+            second += wait;
+            let event = if event.starts_with("late:") {
+                stored += 2;
+                format!("{event}@{}s", stored.min(second))
+            } else {
+                event
+            };
+            if event == "history-ends" {
+                stored = second;
+            }
+            rig.step(&format!("{second}s"), &event);
+        }
+        rig.step(&format!("{}s", second + 1), "gateway-back");
+        rig.step(&format!("{}s", second + 1), "history-ends");
+        for wait in 2..=6 {
+            rig.step(&format!("{}s", second + wait), "50");
+        }
+        prop_assert!(rig.engine.alarms().all(|view| !view.axes.active), "{:?}", rig.list());
+    }
 }

@@ -178,10 +178,33 @@ fn a_unit_that_does_not_answer_is_not_told_again_by_each_point() {
 fn alarms_about_the_system_have_delays_on_the_centres_clock() {
     check(
         "gateway, on-delay 5s, off-delay 10s, latch",
-        "0s gateway-lost NORM   3s gateway-back NORM    4s gateway-lost NORM
-         8s tick NORM           9s tick UNACK!          10s gateway-back UNACK
-         12s gateway-lost UNACK 30s tick UNACK          31s gateway-back UNACK
-         41s tick LATUN         42s ack LATAC           43s reset NORM",
+        "0s gateway-lost NORM   3s gateway-back NORM    13s gateway-lost NORM
+         17s tick NORM          18s tick UNACK!         19s gateway-back UNACK
+         21s gateway-lost UNACK 40s tick UNACK          41s gateway-back UNACK
+         51s tick LATUN         52s ack LATAC           53s reset NORM",
+    );
+}
+
+#[test]
+fn a_short_sight_does_not_end_a_loss_of_view_that_has_begun() {
+    // Up for 1 s in every 25 s.
+    check(
+        "gateway, on-delay 30s, off-delay 10s",
+        "0s gateway-lost NORM   24s gateway-back NORM   25s gateway-lost NORM
+         29s tick NORM          30s tick UNACK!         49s gateway-back UNACK
+         50s gateway-lost UNACK 74s gateway-back UNACK  83s tick UNACK
+         84s tick RTNUN         85s gateway-lost RTNUN  115s tick UNACK!",
+    );
+    // It is over even while it is seen, and when sight has lasted.
+    check(
+        "gateway, on-delay 30s, off-delay 10s",
+        "0s gateway-lost NORM   25s gateway-back NORM   31s tick NORM
+         32s gateway-lost UNACK! ",
+    );
+    check(
+        "gateway, on-delay 30s, off-delay 10s",
+        "0s gateway-lost NORM   20s gateway-back NORM   30s gateway-lost NORM
+         59s tick NORM          60s tick UNACK!",
     );
 }
 

@@ -699,3 +699,99 @@ fn a_count_beyond_what_any_gateway_can_reach_is_refused() {
     assert_eq!(gateway.stored_messages(), 64 << 53);
     story.node_dead("gw", 1);
 }
+
+/// Readings of unit `gas` that its node calls historical, and live ones beside them.
+fn foreign_readings(
+    story: &mut Story,
+    seq: u64,
+    historical: &[(&str, f64, f64)],
+    live: &[(&str, f64)],
+) -> Vec<Effect> {
+    let mut metrics = Vec::new();
+    for (tag, value, at) in historical {
+        let mut metric = metric(tag, None, *value, Story::moment(*at));
+        metric.is_historical = Some(true);
+        metrics.push(metric);
+    }
+    for (tag, value) in live {
+        metrics.push(metric(tag, None, *value, story.clock()));
+    }
+    let data = foreign(story, seq, metrics);
+    story.device(GAS, DeviceMessage::Data, data)
+}
+
+#[test]
+fn what_a_foreign_node_says_late_does_not_stand_for_ever() {
+    let mut story = Story::new();
+    story.until(1.0);
+    foreign_born(&mut story, "TF.a");
+    story.until(20.0);
+    let effects = foreign_readings(&mut story, 2, &[("TF.a", 2.5, 10.0)], &[]);
+    assert_eq!(raised(&effects), ["TF.a.gas2"]);
+    // There is no end of a store that it could tell: whatever it says live is one.
+    for at in 1..4 {
+        story.until(20.0 + f64::from(at));
+        let effects = foreign_readings(&mut story, 2 + at as u64, &[], &[("TF.a", 0.5)]);
+        let expected: &[&str] = if at == 1 { &["TF.a.gas2"] } else { &[] };
+        assert_eq!(returned(&effects), expected);
+    }
+    // A node that measures itself says live values too, and so does a birth.
+    let mut measured = Story::new();
+    measured.until(1.0);
+    foreign_born(&mut measured, "TF.a");
+    measured.until(20.0);
+    foreign_readings(&mut measured, 2, &[("TF.a", 2.5, 10.0)], &[]);
+    let at = measured.clock();
+    let data = foreign(&measured, 3, vec![metric("TF.a", None, 0.5, at)]);
+    let effects = measured.node("gw", NodeMessage::Data, data);
+    assert_eq!(returned(&effects), ["TF.a.gas2"]);
+    foreign_readings(&mut measured, 4, &[("TF.a", 2.5, 15.0)], &[]);
+    measured.until(21.0);
+    let at = measured.clock();
+    let birth = foreign(&measured, 5, vec![metric("TF.a", Some(5), 0.5, at)]);
+    let effects = measured.device(GAS, DeviceMessage::Birth, birth);
+    assert_eq!(returned(&effects), ["TF.a.gas2"]);
+}
+
+#[test]
+fn a_delay_runs_over_several_late_messages_of_a_foreign_node() {
+    let mut story = Story::new();
+    story.until(1.0);
+    foreign_born(&mut story, "TF.a");
+    story.until(60.0);
+    let mut effects = Vec::new();
+    for (seq, at) in (2..).zip([10.0, 11.0, 12.0, 13.0, 14.0]) {
+        effects.extend(foreign_readings(&mut story, seq, &[("TF.a", 1.5, at)], &[]));
+    }
+    assert_eq!(raised(&effects), ["TF.a.gas1"]);
+}
+
+#[test]
+fn live_values_beside_late_ones_are_live() {
+    let mut story = Story::new();
+    story.until(1.0);
+    foreign_born(&mut story, "TF.a");
+    for at in 1..60 {
+        story.until(f64::from(at));
+        let old = [("TF.a", 0.3, f64::from(at) - 0.5)];
+        let live = [("TF.a", 0.4), ("TF.b", 0.4)];
+        let effects = foreign_readings(&mut story, 1 + at as u64, &old, &live);
+        assert_eq!(raised(&effects), Vec::<&str>::new());
+    }
+    for tag in ["TF.a", "TF.b"] {
+        assert!(story.quality(tag).is_good(), "{tag}");
+    }
+    assert_eq!(story.watch.engine().counters().late, 59);
+    assert_eq!(
+        story.watch.gateways().get("gw").unwrap().readings,
+        1 + 3 * 59
+    );
+    // The end of what is late is seen in the same message.
+    story.until(60.0);
+    let old = [("TF.b", 2.5, 59.5)];
+    let effects = foreign_readings(&mut story, 61, &old, &[("TF.b", 0.4)]);
+    assert_eq!(
+        (raised(&effects), returned(&effects)),
+        (vec!["TF.b.gas2"], vec!["TF.b.gas2"])
+    );
+}

@@ -871,7 +871,7 @@ impl Core {
         let (config, directory) = (&self.config, &self.directory);
         let taken = &mut self.taken;
         (self.gateways).take(now, topic, payload, config, directory, taken);
-        self.readings += self.taken.readings.len();
+        self.readings += self.taken.readings();
     }
 
     /// What is asked for again by now.
