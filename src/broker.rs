@@ -388,7 +388,7 @@ mod tests {
         let (centre, thread) = Centre::start(
             folder.path(),
             files,
-            crate::centre::Replay::MustMatch,
+            crate::centre::Accepted::default(),
             outbound,
         )
         .unwrap();

@@ -10,7 +10,8 @@
 //!   come after the commit of the group that they saw.
 //! - When the disk is full the group is kept and tried again; meanwhile nothing is told, the queue
 //!   fills, and the gateways keep their messages.
-//! - Time never goes back in the journal.
+//! - Time never goes back in the journal, and does not leap with a host's clock that is wrong
+//!   ([`crate::clock`]): the alarm `centre.host_clock` stands while the two differ.
 //!
 //! Limits: [`QUEUE_MAX`] requests wait, a group takes [`GROUP_MAX`] of them or [`GROUP_BYTES_MAX`].
 
@@ -39,7 +40,7 @@ mod shown;
 mod snapshots;
 mod turn;
 
-pub use resume::Replay;
+pub use resume::Accepted;
 use snapshots::Snapshots;
 pub(crate) use snapshots::restore;
 use turn::{Group, Loop};
@@ -176,8 +177,13 @@ pub struct Health {
     pub groups: AtomicU64,
     /// Messages whose bytes were taken out of the journal since the start.
     pub pruned_inputs: AtomicU64,
-    /// Answers to gateways that found their queue full; the next one says the same and more.
+    /// Answers to gateways that found their queue full. The next "committed" says the same and
+    /// more; a gap that stands is asked for again after 10 s; births are asked for again by data
+    /// that only they explain, 10 s later at the earliest. Births that were wanted since a message
+    /// was skipped, and that no data needs, are asked for at the next one skipped.
     pub outbound_dropped: AtomicU64,
+    /// Messages that crashed the process and had to go from the quarantine's list.
+    pub quarantine_forgotten: AtomicU64,
 }
 
 /// Why the centre did not start.
@@ -222,7 +228,7 @@ pub struct Centre {
     committed: watch::Receiver<u64>,
     full: watch::Receiver<bool>,
     health: Arc<Health>,
-    clock: Arc<Clock>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 /// The loop has ended: nothing can be asked of it any more.
@@ -247,7 +253,7 @@ impl Centre {
     pub fn start(
         folder: &Path,
         files: Vec<SourceFile>,
-        replay: Replay,
+        accepted: Accepted,
         outbound: mpsc::Sender<Outbound>,
     ) -> Result<(Self, std::thread::JoinHandle<()>), CentreError> {
         let (journal, opened) = Journal::open(folder)?;
@@ -255,13 +261,21 @@ impl Centre {
             folder: folder.to_path_buf(),
             cause,
         })?;
-        let (watch, accepted) = resume::resume(&journal, opened, replay)?;
-        let clock = Arc::new(Clock::new(watch.now()));
+        let (watch, replayed) = resume::resume(&journal, opened, accepted)?;
+        let end = watch.now();
+        let clock = Arc::new(if accepted.clock || end == Timestamp::MIN {
+            Clock::new(end)
+        } else {
+            Clock::after(end)
+        });
         let (requests, waiting) = mpsc::channel(QUEUE_MAX);
         let (live, _) = broadcast::channel(LIVE_MAX);
         let (committed, following) = watch::channel(journal.last_number());
         let (full, fullness) = watch::channel(false);
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health {
+            quarantine_forgotten: quarantine.forgotten().into(),
+            ..Health::default()
+        });
         #[cfg(test)]
         health.test_full.store(
             tests::TEST_FULL_AT_START.with(std::cell::Cell::get),
@@ -280,8 +294,9 @@ impl Centre {
             health: Arc::clone(&health),
             looked_at: clock.now(),
             group: Group::default(),
+            clock_told: false,
         };
-        run.begin(files, accepted)?;
+        run.begin(files, replayed)?;
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("centre".into())
@@ -375,6 +390,11 @@ impl Centre {
     /// The centre's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether the host's clock differs so far from the site's time that one of them is wrong.
+    pub fn is_clock_off(&self) -> bool {
+        turn::is_off(self.clock.off_ms())
     }
 
     /// Lets the loop finish what waits, and end. What a full disk refuses to take is given up: it

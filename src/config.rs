@@ -40,7 +40,7 @@ use davy_core::config::{Config, Fault, SourceFile, check};
 use davy_gateway::config::read_site_files;
 
 use crate::broker::Accounts;
-use crate::centre::Replay;
+use crate::centre::Accepted;
 use crate::retention::{DAYS_MAX, DAYS_MIN, Retention};
 use crate::serve::{Mqtt, Options};
 use crate::sinks::InfluxConfig;
@@ -102,7 +102,7 @@ fn read_file(path: &Path, faults: &mut Faults, of_site: &mut Vec<Fault>) -> Opti
         host_id,
         http: http?,
         influxdb,
-        replay: Replay::MustMatch,
+        accepted: Accepted::default(),
         retention,
     })
 }

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Accounts;
-use crate::centre::Replay;
+use crate::centre::Accepted;
 use crate::retention::Retention;
 use crate::secret::{self, NoRandomness};
 use crate::serve::{self, Mqtt, ServeError, Serving};
@@ -82,7 +82,7 @@ pub struct Options {
     /// What happens at them.
     pub story: Story,
     /// What to do when the replay of the journal differs.
-    pub replay: Replay,
+    pub accepted: Accepted,
 }
 
 /// Why the demo does not run.
@@ -149,7 +149,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Demo, DemoEr
             host_id: HOST_ID.into(),
             http: options.http,
             influxdb: None,
-            replay: options.replay,
+            accepted: options.accepted,
             retention: Retention::default(),
         },
         &said,

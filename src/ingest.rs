@@ -11,8 +11,18 @@
 //! trip through a socket; from it the client reads deaths only, since last wills come from nobody
 //! who publishes. A death that is overtaken by the next birth names another `bdSeq` and is old.
 //!
-//! Invariants: a message that the loop has no room for is waited with, never dropped; nothing of a
-//! gateway is freed by what happens here; the loop is told of every connection and of its end.
+//! Until it is subscribed the centre is cut off, and says so: whoever is born before that may die
+//! unheard, so all gateways are unseen from there on and asked for births.
+//!
+//! Invariants: a message that the loop has no room for is waited with while the connection lasts;
+//! nothing of a gateway is freed by what happens here; the loop is told of every connection and of
+//! its end.
+//!
+//! What is in hand when a connection to an outside broker ends, a hang-up too, goes with it, like
+//! all that is published until the next one. A gateway that numbers its messages sends them again;
+//! of a node that does not they are lost, uncounted: the entries of the end and of the next
+//! connection say from when to when. A session that outlives the connection, acknowledged by hand,
+//! would not help where such a node speaks by aliases: they are forgotten with the connection.
 //!
 //! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most.
 
@@ -25,7 +35,10 @@ use davy_core::sparkplug::{
     BUNDLE_BYTES_MAX, Command, DeviceMessage, HostState, NodeMessage, Topic, build_commands,
     finish, read_bundle, read_node_data,
 };
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeFilter};
+use rumqttc::{
+    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeFilter,
+    SubscribeReasonCode,
+};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -105,8 +118,11 @@ pub async fn run(
     counters: Arc<Counters>,
     cancel: CancellationToken,
 ) {
-    let mut tells_first = true;
     let mut full = centre.full();
+    tokio::select! {
+        () = cancel.cancelled() => return,
+        told = centre.broker(false) => if told.is_err() { return },
+    }
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -137,7 +153,7 @@ pub async fn run(
             tracing::error!("nothing can be committed: hanging up, so that gateways annunciate");
         }
         let goes_on = async {
-            if was_connected || std::mem::take(&mut tells_first) {
+            if was_connected {
                 centre.broker(false).await?;
             }
             if is_stalled {
@@ -240,13 +256,20 @@ async fn listen(
                     port = link.port,
                     "connected to the broker"
                 );
-                // Before any birth: gateways are unseen until they are born again.
+                // On a task of its own, as below: it waits for room that only this loop makes.
+                tokio::spawn(subscribe(client.clone(), link.clone()));
+            }
+            Ok(Event::Incoming(Packet::SubAck(answer))) => {
+                if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
+                    tracing::error!("the broker refused a subscription; trying again");
+                    return false;
+                }
+                // Before births are asked for: gateways are unseen until they are born again.
                 if centre.broker(true).await.is_err() {
                     return true;
                 }
-                // On a task of its own: it waits for room that only this loop makes.
-                tokio::spawn(greet(client.clone(), link.clone(), since));
                 counters.connected.store(true, Ordering::Release);
+                tokio::spawn(greet(client.clone(), link.clone(), since));
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let (topic, payload) = (&publish.topic, &publish.payload);
@@ -265,8 +288,8 @@ async fn listen(
     }
 }
 
-/// Subscribes, says that the host is there, and asks for births.
-async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
+/// Asks the broker for what gateways say.
+async fn subscribe(client: AsyncClient, link: Link) {
     let own = format!("spBv1.0/{}", link.group);
     let kinds = ["NDEATH", "NBIRTH", "NDATA", "DBIRTH", "DDEATH", "DDATA"];
     let wanted = if link.is_embedded { 1 } else { kinds.len() };
@@ -274,8 +297,11 @@ async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
         .map(|kind| SubscribeFilter::new(format!("{own}/{kind}/#"), QoS::AtLeastOnce));
     if let Err(error) = client.subscribe_many(filters).await {
         tracing::warn!(%error, "could not subscribe");
-        return;
     }
+}
+
+/// Says that the host is there, and asks for births.
+async fn greet(client: AsyncClient, link: Link, now: Timestamp) {
     let online = state(true, now);
     if let Err(error) = client
         .publish(state_topic(&link), QoS::AtLeastOnce, true, online)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use davy::centre::{Centre, Replay};
+use davy::centre::{Accepted, Centre};
 use davy::journal::Anchor;
 use davy::{config, demo, journal, replay, serve};
 use davy_core::alarm::{Condition, Subject};
@@ -67,6 +67,9 @@ enum Command {
         /// Go on even if this version makes something else of the journal than is in it.
         #[arg(long)]
         accept_replay: bool,
+        /// The host's clock is right, however far it lies past the journal's end.
+        #[arg(long)]
+        accept_clock: bool,
     },
     /// Check a centre's file or a site's, and say all that is wrong with it.
     Check {
@@ -124,10 +127,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Backup { data, to } => backup(&data, &to),
         Command::Serve {
             config,
-            accept_replay,
+            accept_replay: replay,
+            accept_clock: clock,
         } => {
             let mut options = config::read(&config).map_err(|faults| told(&faults))?;
-            options.replay = replay_of(accept_replay);
+            options.accepted = Accepted { replay, clock };
             runtime()?.block_on(serving(options))
         }
         Command::Demo {
@@ -138,7 +142,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             seed,
             quiet,
             headless,
-            accept_replay,
+            accept_replay: replay,
             ready_file,
         } => {
             let options = demo::Options {
@@ -148,18 +152,14 @@ fn run(command: Command) -> anyhow::Result<()> {
                 plants,
                 seed,
                 story: if quiet { Story::quiet() } else { Story::demo() },
-                replay: replay_of(accept_replay),
+                // Nobody's record depends on it.
+                accepted: Accepted {
+                    replay,
+                    clock: true,
+                },
             };
             runtime()?.block_on(demonstrate(options, headless, ready_file))
         }
-    }
-}
-
-fn replay_of(accept: bool) -> Replay {
-    if accept {
-        Replay::Accept
-    } else {
-        Replay::MustMatch
     }
 }
 

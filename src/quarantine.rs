@@ -11,7 +11,8 @@
 //! Invariants: the file is synced before the process ends; an ordinary message costs nothing while
 //! the list is empty.
 //!
-//! Limits: [`KNOWN_MAX`] messages; the oldest goes. Only a panic is caught: a message that makes the
+//! Limits: [`KNOWN_MAX`] messages; the oldest goes, counted in the file: it is judged again when it
+//! comes again. Only a panic is caught: a message that makes the
 //! system kill the process (no memory, a stack that overflows) is not known here.
 
 use std::fs::{self, File};
@@ -30,6 +31,9 @@ pub const FILE: &str = "quarantine.txt";
 
 /// Messages that are kept.
 const KNOWN_MAX: usize = 64;
+
+/// How the line begins that says how many have gone.
+const FORGOTTEN: &str = "forgotten ";
 
 /// What a message is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +95,7 @@ pub struct Quarantine {
     file: PathBuf,
     /// Each with whether it has come since the start.
     known: Vec<(Name, bool)>,
+    forgotten: u64,
 }
 
 impl Quarantine {
@@ -104,7 +109,18 @@ impl Quarantine {
         };
         let known = text.lines().filter_map(Name::read);
         let known = known.map(|name| (name, false)).collect();
-        Ok(Self { file, known })
+        let forgotten = text.lines().find_map(|line| line.strip_prefix(FORGOTTEN));
+        let forgotten = forgotten.and_then(|count| count.trim().parse().ok());
+        Ok(Self {
+            file,
+            known,
+            forgotten: forgotten.unwrap_or(0),
+        })
+    }
+
+    /// Messages that had to go from the list since it was made.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether no message is in it.
@@ -125,8 +141,12 @@ impl Quarantine {
         self.known.push((Name::of(topic, payload), true));
         let surplus = self.known.len().saturating_sub(KNOWN_MAX);
         self.known.drain(..surplus);
+        self.forgotten = self.forgotten.saturating_add(surplus as u64);
         let part = self.file.with_extension("part");
         let mut file = File::create(&part)?;
+        if self.forgotten > 0 {
+            writeln!(file, "{FORGOTTEN}{}", self.forgotten)?;
+        }
         for (name, _) in &self.known {
             writeln!(file, "{name}")?;
         }
@@ -165,6 +185,9 @@ mod tests {
         let mut list = Quarantine::open(folder.path())?;
         assert_eq!(list.known.len(), KNOWN_MAX);
         assert_eq!(list.look("t", b"a"), None, "the oldest has gone");
+        assert_eq!(list.forgotten(), 1);
+        list.add("t", b"one more")?;
+        assert_eq!(Quarantine::open(folder.path())?.forgotten(), 2);
         Ok(())
     }
 

@@ -9,6 +9,11 @@
 //! with its frozen evidence. What goes: the bytes of messages, from the journal when every sink has
 //! passed them; readings, from the series by its own thread ([`crate::sinks`]).
 //!
+//! Invariant: nothing goes by a clock that was wrong for a moment. The site's time does not leap
+//! ([`crate::clock`]); what is let go is also judged by the newest reading, which has another clock,
+//! and nothing goes while the host's clock and the site's time differ. Where the clocks of all
+//! gateways are behind (each is alarmed), it is kept so much longer.
+//!
 //! Limits: a sink that is away holds pruning for [`Retention::waits`] and is alarmed from the first
 //! moment; after that its readings go all the same. Steps come every [`STEP_PAUSE`], so that
 //! 5,000 messages a second can go while a group waits for one step at most.
@@ -90,6 +95,10 @@ async fn pass(
     sinks: &Sinks,
     now: Timestamp,
 ) -> Result<(), Unanswered> {
+    if centre.is_clock_off() {
+        return Ok(());
+    }
+    let now = now.min(sinks.newest());
     let old = before(now, retention.journal);
     let held = steps(centre, old, || sinks.oldest_cursor()).await?;
     // What no sink may hold any longer goes past it; it counts what it never saw.

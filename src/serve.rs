@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{LiveSeats, Sessions, Shared, router};
 use crate::broker::{Accounts, Broker, BrokerError, Inlet};
-use crate::centre::{Centre, CentreError, Replay};
+use crate::centre::{Accepted, Centre, CentreError};
 use crate::journal::checkpoint;
 use crate::retention::{self, Retention};
 use crate::sinks::{InfluxConfig, Sinks, SinksError};
 use crate::{evidence, ingest};
+
+/// How long to wait before it is looked again whether there is room on the disk.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers to gateways that wait for the broker.
 const OUTBOUND_MAX: usize = 1_024;
@@ -45,7 +48,7 @@ pub struct Options {
     /// `InfluxDB` 2, if readings go there as well.
     pub influxdb: Option<InfluxConfig>,
     /// What to do when the replay of the journal differs.
-    pub replay: Replay,
+    pub accepted: Accepted,
     /// How long readings are kept.
     pub retention: Retention,
 }
@@ -129,14 +132,19 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
     said("opening the journal and going on where it ended");
     let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
     let (data, files) = (&options.data, options.files.clone());
-    let (centre, thread) = Centre::start(data, files, options.replay, outbound)?;
+    let start = || {
+        let (files, outbound) = (files.clone(), outbound.clone());
+        Centre::start(data, files, options.accepted, outbound).map_err(ServeError::from)
+    };
+    let (centre, thread) = once_there_is_room(start).await?;
     let counters = Arc::default();
     said("joining the MQTT broker");
     let (link, broker) = join(&options, config, &centre, &counters).await?;
     let mqtt = (link.host.clone(), link.port);
     said("opening the series");
     let (influxdb, kept) = (options.influxdb.clone(), options.retention.series);
-    let sinks = Sinks::start(&options.data, &centre, influxdb, kept)?;
+    let start = || Ok(Sinks::start(data, &centre, influxdb.clone(), kept)?);
+    let sinks = once_there_is_room(start).await?;
     let cancel = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(ingest::run(
@@ -190,6 +198,34 @@ fn keep(
         sinks.clone(),
         cancel.clone(),
     ));
+}
+
+/// Opens something, waiting for room on the disk as long as it takes: meanwhile gateways hear no
+/// centre and annunciate by themselves.
+async fn once_there_is_room<T>(
+    mut open: impl FnMut() -> Result<T, ServeError>,
+) -> Result<T, ServeError> {
+    let mut is_told = false;
+    loop {
+        match open() {
+            Err(error) if is_no_room(&error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::error!(%error, "nothing is watched yet: waiting for room on the disk");
+                }
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether a full disk is at the root of it.
+fn is_no_room(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<rusqlite::Error>();
+        cause.is_some_and(crate::journal::is_full)
+    })
 }
 
 /// Starts the embedded broker, if it is to be that one; and how to reach the broker.

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use davy::centre::{Centre, Replay};
+use davy::centre::{Accepted, Centre};
 use davy::journal::file_of;
 use davy_core::alarm;
 use davy_core::config::SourceFile;
@@ -68,7 +68,7 @@ fn journal(folder: &Path) {
         });
         let (outbound, _nobody) = mpsc::channel(1);
         let (centre, thread) =
-            Centre::start(folder, files.into(), Replay::MustMatch, outbound).unwrap();
+            Centre::start(folder, files.into(), Accepted::default(), outbound).unwrap();
         for occurrence in 1..20 {
             let command = alarm::Command::Acknowledge {
                 occurrence,

@@ -79,7 +79,7 @@ impl Site {
             host_id: "davy".into(),
             http: free,
             influxdb: None,
-            replay: davy::centre::Replay::MustMatch,
+            accepted: davy::centre::Accepted::default(),
             retention: davy::retention::Retention::default(),
         };
         serve::start(options, |_| ()).await.unwrap()
@@ -95,6 +95,12 @@ impl Site {
             sequence: AtomicU64::new(0),
             folder,
         };
+        // Who is born before the centre hears deaths is unseen when it does.
+        let ready = async {
+            let ask = || site.request(Method::GET, "/readyz").send();
+            while !ask().await.is_ok_and(|answer| answer.status().is_success()) {}
+        };
+        tokio::time::timeout(PATIENCE, ready).await.unwrap();
         site.born().await;
         site
     }
@@ -390,6 +396,18 @@ async fn every_question_is_answered() {
     let sources = site.get("/api/v1/sources").await;
     assert_eq!(sources[0]["hazards_open"], 1);
     // One point of the source has a value; of the others nothing has ever come.
+    let why = &sources[0]["why"][0];
+    assert_eq!(why["alarm"], "TF.a.gas2", "{sources}");
+    assert!(!why["subject"]["zh"].as_str().unwrap().is_empty());
+    let alarms = site.get("/api/v1/alarms").await;
+    for alarm in alarms["alarms"].as_array().unwrap() {
+        // What is about no point has no reading whose quality could be told.
+        assert_eq!(
+            alarm["tag"].is_null(),
+            alarm["quality"].is_null(),
+            "{alarm}"
+        );
+    }
     let points = sources[0]["points"].as_u64().unwrap();
     let sight = ["points_bad", "points_unknown"].map(|of| sources[0][of].as_u64().unwrap());
     assert_eq!((points > 1, sight), (true, [0, points - 1]), "{sources}");
@@ -757,6 +775,7 @@ async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
         let detail = answer.1["detail"].as_str().unwrap();
         assert!(detail.contains(words), "{detail}");
         assert!(detail.contains("satisfied by"), "{detail}");
+        assert!(answer.1["refused"]["code"].is_string(), "{}", answer.1);
     };
     let done = |answer: (StatusCode, Value)| assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
     guard(
@@ -808,6 +827,7 @@ async fn an_entry_goes_through_all_its_states_and_each_guard_speaks() {
     site.returns(0).await;
     let entry = site.get("/api/v1/hazards/1").await;
     assert_eq!(entry["active_alarms"], json!([]));
+    assert_eq!(entry["gone_alarms"], json!([]));
     // Its alarm is answered in the list of alarms.
     guard(
         step(&zhao, "pass_recheck", json!({})).await,

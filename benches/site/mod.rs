@@ -193,7 +193,7 @@ pub async fn open(shape: Shape, folder: &Path) -> (Arc<Config>, Serving) {
         host_id: HOST_ID.into(),
         http: free,
         influxdb: None,
-        replay: davy::centre::Replay::MustMatch,
+        accepted: davy::centre::Accepted::default(),
     };
     let serving = serve::start(options, |_| {}).await.expect("the centre");
     (config, serving)

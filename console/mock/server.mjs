@@ -114,13 +114,15 @@ function plantMoves() {
   if (effects.length) tell(effects);
 }
 
+const named = ({ alarm, tag, subject }) => ({ alarm, tag, subject });
+
 function source([id, name, industry, level, colour]) {
   const own = [...alarms.values()].filter((alarm) => alarm.source === id);
   const worst = own.slice().sort((a, b) => OWED.has(b.state) - OWED.has(a.state) || a.priority - b.priority)[0];
   return {
     id, name, industry, level, owners: { main: "赵建国", technical: "钱立", operation: "孙敏" }, colour,
-    colour_since_ms: colour === "none" ? null : began - 720_000, why: colour === "none" ? [] : own.slice(0, 3).map((alarm) => alarm.alarm),
-    worst: worst ? { alarm: worst.alarm, occurrence: worst.occurrence, priority: worst.priority, state: worst.state } : null,
+    colour_since_ms: colour === "none" ? null : began - 720_000, why: colour === "none" ? [] : own.slice(0, 3).map(named),
+    worst: worst ? { ...named(worst), occurrence: worst.occurrence, priority: worst.priority, state: worst.state } : null,
     points: all.filter((point) => point.source === id).length, points_bad: all.filter((point) => point.source === id && point.quality !== "good").length, points_unknown: id.length % 3, held_until_ms: colour === "yellow" ? began + 420_000 : null,
     active: own.filter((alarm) => alarm.axes.active).length, unacknowledged: own.filter((alarm) => OWED.has(alarm.state)).length,
     hazards_open: ledger.filter((hazard) => hazard.source === id && ALLOWED[hazard.state].length > 0).length,
@@ -159,19 +161,19 @@ function entry(hazard) {
   ];
   for (const action of actions) action.at_ms = action.sampled_at;
   const evidence = { trend: [{ tag: hazard.subject, readings }], limits: point.limits, rule: hazard.rule, actions, entries: [1207, 1855] };
-  return { ...hazard, active_alarms: [], normal_since_ms: hazard.found_at_ms + 260_000, rectified_by: null, five_items: null, failed_rechecks: 0, evidence, story: stories.get(hazard.id), allowed: ALLOWED[hazard.state] };
+  return { ...hazard, active_alarms: [], gone_alarms: [], normal_since_ms: hazard.found_at_ms + 260_000, rectified_by: null, five_items: null, failed_rechecks: 0, evidence, story: stories.get(hazard.id), allowed: ALLOWED[hazard.state] };
 }
 
 const gateways = () => [
-  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, clock_offset_ms: 12 },
-  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, skipped: 0, unusable: 0, unknown: 2, clock_offset_ms: -1280 },
-  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, skipped: 0, unusable: 1, unknown: 0, clock_offset_ms: 40 },
+  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, clock_offset_ms: 12, clock_offset_max_ms: 1000 },
+  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, skipped: 0, unusable: 0, unknown: 2, clock_offset_ms: -1280, clock_offset_max_ms: 1000 },
+  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, skipped: 0, unusable: 1, unknown: 0, clock_offset_ms: 40, clock_offset_max_ms: 1000 },
 ];
 
 class Refused extends Error {
-  constructor(status, type, detail) {
+  constructor(status, type, detail, refused) {
     super(detail);
-    Object.assign(this, { status, type, title: type.replaceAll("_", " ") });
+    Object.assign(this, { status, type, title: type.replaceAll("_", " "), refused });
   }
 }
 const found = (thing, what) => {
@@ -196,9 +198,9 @@ function answerHazard(id, event, body) {
   if (!ALLOWED[hazard.state].includes(event)) throw new Refused(409, "guard", `the entry is ${hazard.state}; satisfied by: ${ALLOWED[hazard.state].join(", ")}`);
   if (event === "notice") {
     const missing = Object.entries(body.five_items ?? {}).find(([, text]) => text === "");
-    if (missing) throw new Refused(409, "guard", `the five items (五落实) lack: ${missing[0]}; satisfied by: all five`);
+    if (missing) throw new Refused(409, "guard", `the five items lack: ${missing[0]}; satisfied by: all five`, { code: "five_items", missing: [missing[0]] });
   }
-  if (event === "pass_recheck") throw new Refused(409, "guard", "its alarm is normal only since 3 h; satisfied by: normal without a break for 24 h");
+  if (event === "pass_recheck") throw new Refused(409, "guard", "it is seen to be normal only since 3 h", { code: "normal_too_short", since_ms: Date.now() - 10_800_000, until_ms: Date.now() + 75_600_000 });
   if (event === "supervise") hazard.supervised = true;
   hazard.state = NEXT[event] ?? hazard.state;
   hazard.deadline_ms = body.deadline ?? body.until ?? hazard.deadline_ms;
@@ -274,7 +276,7 @@ async function serve(request, response) {
   } catch (fault) {
     const status = fault.status ?? 500;
     response.writeHead(status, { "content-type": "application/problem+json" });
-    response.end(JSON.stringify({ type: fault.type ?? "internal", title: fault.title ?? "fault", status, detail: fault.message }));
+    response.end(JSON.stringify({ type: fault.type ?? "internal", title: fault.title ?? "fault", status, detail: fault.message, refused: fault.refused }));
   }
 }
 

@@ -1,14 +1,11 @@
 /** What of a gateway's account is out of order, and stands out on its page and in the lamps. */
 import type { Gateway } from "./api";
 
-/** The centre alarms at the same difference (`core/src/gateways/gateway.rs`). */
-export const CLOCK_OFFSET_MAX_MS = 1_000;
-
 export type Figure = "lost" | "gap" | "skipped" | "unusable" | "stored" | "clock_offset_ms";
 
 /** Data that is gone or unread, a clock that is wrong; what is still stored only while it is away. */
 export function standsOut(gateway: Gateway, figure: Figure): boolean {
-  if (figure === "clock_offset_ms") return Math.abs(gateway.clock_offset_ms) > CLOCK_OFFSET_MAX_MS;
+  if (figure === "clock_offset_ms") return Math.abs(gateway.clock_offset_ms) > gateway.clock_offset_max_ms;
   if (figure === "stored") return !gateway.online && gateway.stored > 0;
   return gateway[figure] > 0;
 }

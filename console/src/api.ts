@@ -42,6 +42,13 @@ export interface Site {
   now_ms: number;
 }
 
+/** An alarm by name, with what it is about: a point by its tag, anything else by its subject. */
+export interface NamedAlarm {
+  alarm: string;
+  tag: string | null;
+  subject: Text;
+}
+
 export interface Source {
   id: string;
   name: Text;
@@ -52,10 +59,10 @@ export interface Source {
   colour: Colour;
   colour_since_ms: number | null;
   /** Alarms that ask for the colour; while it is held, that last asked for it. */
-  why: string[];
+  why: NamedAlarm[];
   /** Nothing asks for the colour any more; it stands until then at least. */
   held_until_ms: number | null;
-  worst: { alarm: string; occurrence: number; priority: Priority; state: State } | null;
+  worst: (NamedAlarm & { occurrence: number; priority: Priority; state: State }) | null;
   points: number;
   points_bad: number;
   /** Points of which nothing has ever come. */
@@ -83,7 +90,9 @@ export interface Alarm {
   value: number | null;
   limit: number | null;
   unit: string | null;
-  quality: Quality;
+  /** Null for an alarm that is about no point. */
+  quality: Quality | null;
+  /** The horn sounds for it: until it is acknowledged, also when it has returned. */
   sounds: boolean;
   /** Hidden, but its condition holds. */
   would_be_in_alarm: boolean;
@@ -163,10 +172,12 @@ export interface Bucket {
   min: number | null;
   max: number | null;
   mean: number | null;
-  /** Good readings in it; 0 is a gap. */
+  /** Good and uncertain readings, which the figures are made of; 0 is a gap. */
   count: number;
-  /** Readings in it that were bad or uncertain. */
+  /** Readings in it that were bad. */
   bad: number;
+  /** Qualities of its readings that were not good; not there when all were. */
+  not_good?: Quality[];
 }
 
 export interface Trend {
@@ -214,7 +225,9 @@ export interface FiveItems {
 export interface HazardEntry extends Hazard {
   /** Its alarms that are active now. */
   active_alarms: string[];
-  /** Since when none is, seen to be so without a break; null while one is, or cannot be seen. */
+  /** Those that are no longer configured: closing it needs the reason in a comment. */
+  gone_alarms: string[];
+  /** Since when none of the others is, seen to be so without a break; null while one is, cannot be seen, or there are none. */
   normal_since_ms: number | null;
   rectified_by: string | null;
   five_items: FiveItems | null;
@@ -251,6 +264,8 @@ export interface Gateway {
   unusable: number;
   unknown: number;
   clock_offset_ms: number;
+  /** Beyond so much, either way, the centre alarms. */
+  clock_offset_max_ms: number;
 }
 
 export interface Session {
@@ -271,6 +286,9 @@ export interface Heartbeat {
   no_room: boolean;
 }
 
+/** Why the ledger refused a step: the code of the guard and its arguments. */
+export type Refused = { code: string } & Record<string, string | number | string[]>;
+
 /** What went wrong, in the centre's words (RFC 9457). Status 0: the centre did not answer. */
 export class Problem extends Error {
   constructor(
@@ -279,6 +297,8 @@ export class Problem extends Error {
     readonly type: string,
     readonly title: string,
     readonly detail: string,
+    /** Of a step that the ledger refuses. */
+    readonly refused: Refused | null = null,
   ) {
     super(detail || title);
   }
@@ -307,8 +327,8 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
     if (answer.ok) throw new Problem(answer.status, "not_json", "not json", text.slice(0, 200));
   }
   if (!answer.ok) {
-    const told = (json ?? {}) as { type?: string; title?: string; detail?: string };
-    throw new Problem(answer.status, told.type ?? "", told.title ?? answer.statusText, told.detail ?? "");
+    const told = (json ?? {}) as { type?: string; title?: string; detail?: string; refused?: Refused };
+    throw new Problem(answer.status, told.type ?? "", told.title ?? answer.statusText, told.detail ?? "", told.refused ?? null);
   }
   return json as T;
 }

@@ -1,6 +1,6 @@
 /** Numbers, times and qualities as words. Times are shown in the browser's zone, 24 hours. */
-import type { AlarmChange, Quality } from "./api";
-import { t, word } from "./i18n";
+import type { AlarmChange, NamedAlarm, Quality } from "./api";
+import { say, t, word } from "./i18n";
 
 const two = (n: number) => String(n).padStart(2, "0");
 
@@ -59,6 +59,13 @@ export function value(v: number | null | undefined, unit: string | null = null):
 export function alarmName(name: string): string {
   const dot = name.lastIndexOf(".");
   return dot < 0 ? name : `${name.slice(0, dot)} ${word("setpoint", name.slice(dot + 1))}`;
+}
+
+/** The same for an alarm that may be about no point: the subject's own name stands for it then. */
+export function namedAlarm(named: NamedAlarm): string {
+  const subject = say(named.subject);
+  if (named.tag !== null || subject === "") return alarmName(named.alarm);
+  return `${subject} ${word("setpoint", named.alarm.slice(named.alarm.lastIndexOf(".") + 1))}`;
 }
 
 /** Who did something; the system has a word of its own. */

@@ -1,10 +1,11 @@
 /**
- * What a person is asked for with each step of the ledger. The centre alone judges: a field left
- * empty here is refused there, with the guard and what would satisfy it. A step that this table
+ * What a person is asked for with each step of the ledger. The centre alone judges; what
+ * it would refuse because it is empty is named here, all at once, before it is sent. A step that this table
  * does not know is offered with a comment only.
  */
-import type { Hazard } from "./api";
+import type { Hazard, HazardEntry } from "./api";
 import { date } from "./format";
+import type { WordKey } from "./i18n";
 
 export type FieldKind = "text" | "long" | "when" | "class";
 
@@ -34,8 +35,26 @@ export const FIELDS: Readonly<Record<string, readonly Field[]>> = {
   supervise: [],
 };
 
+/** What must be filled in and is not, all of it at once: names of fields, and the comment's. */
+export function missing(step: string, filled: Readonly<Record<string, string>>, hazard: Pick<HazardEntry, "gone_alarms">): string[] {
+  const asked: string[] = (FIELDS[step] ?? []).map((field) => field.name);
+  if (commentOf(step, hazard) !== "field.comment") asked.push("comment");
+  return asked.filter((name) => (filled[name] ?? "").trim() === "");
+}
+
 /** Steps whose comment is asked for by name, because their guard needs it. */
-export const COMMENTED: ReadonlySet<string> = new Set(["reject", "fix_on_the_spot", "submit", "fail_recheck"]);
+const COMMENTED: Readonly<Record<string, WordKey>> = {
+  reject: "comment.reject",
+  fix_on_the_spot: "comment.fix_on_the_spot",
+  submit: "comment.submit",
+  fail_recheck: "comment.fail_recheck",
+};
+
+/** What the comment of a step is called. A re-check passes with a reason only while an alarm of the entry is no longer configured. */
+export function commentOf(step: string, hazard: Pick<HazardEntry, "gone_alarms">): WordKey {
+  if (step === "pass_recheck" && hazard.gone_alarms.length > 0) return "comment.gone";
+  return COMMENTED[step] ?? "field.comment";
+}
 
 const two = (n: number) => String(n).padStart(2, "0");
 

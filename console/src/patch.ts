@@ -1,5 +1,6 @@
 /** How a change from the live stream alters a row that is already in the list. */
 import type { Alarm, AlarmChange, Cause } from "./api";
+import { PRESENTATION } from "./presentation";
 
 /** The list holds an alarm until nothing is owed and nothing holds. */
 export function patched(alarm: Alarm, change: AlarmChange): Alarm {
@@ -10,10 +11,11 @@ export function patched(alarm: Alarm, change: AlarmChange): Alarm {
     lane: change.lane,
     // A person's answer tells the value of the raise again; the row may know a newer one.
     value: isByPerson(change.cause) ? alarm.value : (change.value ?? alarm.value),
-    quality: change.quality,
+    quality: alarm.tag === null ? null : change.quality,
     changed_at_ms: Math.max(alarm.changed_at_ms, change.sampled_at),
     unknown: change.axes.active && change.quality !== "good",
-    sounds: change.sounds,
+    // What sounded sounds on until it is answered; only the raise says that it does.
+    sounds: PRESENTATION[change.to].sounds && (alarm.sounds || change.sounds),
     acknowledged_by: acknowledgedBy(change.cause) ?? alarm.acknowledged_by,
   };
 }

@@ -13,6 +13,7 @@ import { before } from "./list";
 import { beat, listen, lost, siteNow, stop } from "./live";
 import { apply } from "./patch";
 import { isHidden, isOwed } from "./presentation";
+import { refusal } from "./refused";
 import { pattern, QUIET, SILENCE_MAX_MS, sound, type SounderInput } from "./sounder";
 import { throttled } from "./throttle";
 
@@ -31,8 +32,8 @@ const FEW = 500;
 const NOTICE_MS = 6_000;
 
 export const session = ref<Session | null>(null);
-/** Not known yet, signed in, or shown the door. */
-export const entry = ref<"asking" | "in" | "out">("asking");
+/** Not known yet, signed in, giving the seat to someone else, or shown the door. */
+export const entry = ref<"asking" | "in" | "changing" | "out">("asking");
 /** Whether somebody has been in: the door is then laid over the page, which goes on. */
 export const hasBegun = ref(false);
 export const site = shallowRef<Site | null>(null);
@@ -168,9 +169,25 @@ async function sitDownAgain(): Promise<void> {
   }
 }
 
-/** Give the seat to someone else. */
-export async function signOut(): Promise<void> {
-  if (await command(api.signOut)) leave();
+/** Open the door for someone else; who sits here keeps the seat until the other one is named. */
+export function changePerson(): void {
+  entry.value = "changing";
+}
+
+/** Nobody took over: all goes on as before. */
+export function stay(): void {
+  entry.value = "in";
+}
+
+/** Take the seat by name; who sat here until now leaves it first. */
+export async function sitDown(user: string): Promise<void> {
+  if (entry.value === "changing") {
+    await api.signOut();
+    // From here on nobody sits here: a name that is refused leaves the door open.
+    entry.value = "out";
+  }
+  await api.signIn(user);
+  await begin();
 }
 
 function leave(): void {
@@ -265,6 +282,8 @@ export function tell(words: string): void {
  */
 export function why(fault: unknown): string {
   if (!(fault instanceof Problem)) return String(fault);
+  const guard = fault.refused && refusal(fault.refused);
+  if (guard) return guard;
   const words = word("problem", fault.type);
   if (words === fault.type) return fault.detail || fault.title;
   return fault.detail && !TOLD_WHOLE.has(fault.type) ? t("problem.with", { words, detail: fault.detail }) : words;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { asField, begin, body, FIELDS } from "../src/hazardForm";
+import { asField, begin, body, commentOf, FIELDS, missing } from "../src/hazardForm";
 
 test("a notice carries the five items, the time limit in words, and the deadline in milliseconds", () => {
   const sent = body("notice", {
@@ -17,6 +17,16 @@ test("an item left empty is sent empty, so that the centre names it", () => {
   });
 });
 
+const whole = { gone_alarms: [] };
+
+test("all that is empty is named at once", () => {
+  expect(missing("notice", { measures: "x", funds: " " }, whole)).toEqual(["responsibility", "funds", "deadline", "contingency_plan"]);
+  expect(missing("reject", { second: "李娜" }, whole)).toEqual(["comment"]);
+  expect(missing("verify", { class: "major" }, whole)).toEqual([]);
+  expect(missing("pass_recheck", {}, whole)).toEqual([]);
+  expect(missing("pass_recheck", {}, { gone_alarms: ["TF.a.hh"] })).toEqual(["comment"]);
+});
+
 test("what the entry says already stands in the fields", () => {
   const deadline_ms = new Date("2026-11-26T10:15:53").getTime();
   expect(begin("verify", { class: "major", deadline_ms })).toEqual({ class: "major" });
@@ -32,6 +42,14 @@ test("the other steps send their fields and the comment, and nothing that is emp
   expect(body("reject", { second: "李娜", comment: " 标校 " })).toEqual({ second: "李娜", comment: "标校" });
   expect(body("extend", { until: "2026-12-01T08:00", approved_by: " " })).toEqual({ until: new Date("2026-12-01T08:00").getTime() });
   expect(body("submit", { comment: "已更换" })).toEqual({ comment: "已更换" });
+});
+
+test("a re-check that passes asks for the reason while an alarm is no longer configured", () => {
+  const none = { gone_alarms: [] };
+  expect(commentOf("pass_recheck", none)).toBe("field.comment");
+  expect(commentOf("pass_recheck", { gone_alarms: ["T-1.hh"] })).toBe("comment.gone");
+  expect(commentOf("fail_recheck", { gone_alarms: ["T-1.hh"] })).toBe("comment.fail_recheck");
+  expect(commentOf("supervise", none)).toBe("field.comment");
 });
 
 test("every step that the centre knows is in the table", () => {

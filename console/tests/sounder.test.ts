@@ -44,6 +44,12 @@ describe("the sounder", () => {
     2 3 unacked sounds   => chime
   `));
 
+  test("a page opened after the return sounds for what nobody has answered", () => tell(`
+    list 1 1 latched_unacked sounds; 2 3 rtn_unacked sounds => continuous
+    1 1 latched_acked -  => chime
+    2 3 normal -         => none
+  `));
+
   test("priority 4 never sounds", () => tell(`
     1 4 unacked sounds   => none
   `));

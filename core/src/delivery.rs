@@ -6,15 +6,19 @@
 //!
 //! Both ends use it: the centre to take each message once, the gateway to know what it may free.
 //!
-//! Limits: at most [`RUNS_MAX`] runs and [`RANGES_MAX`] ranges a run are told apart. Beyond that
+//! A run is taken from the first word of it, by a message or by the gateway's list of what it
+//! keeps, until that list names it no more.
+//!
+//! Limits: at most [`RUNS_MAX`] runs and [`RANGES_MAX`] ranges a run are told apart. A gateway keeps
+//! no more runs; what comes of one more is not taken until its list has made room. Of more ranges
 //! the oldest hole is given up and reported as missing, so that memory stays bounded.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Runs of one gateway that are told apart; older ones are taken to be over. A gateway that falls
-/// and starts again every minute of an outage of 68 hours has as many.
+/// Runs of one gateway that are told apart, and that it keeps messages of. One that falls and starts
+/// again every minute of an outage of 68 hours has as many.
 pub const RUNS_MAX: usize = 4_096;
 
 /// Ranges of one run that are told apart.
@@ -145,22 +149,25 @@ pub struct Missing {
 }
 
 impl Received {
-    /// Takes a message: `true` if it is new, `false` if it has come before.
+    /// Takes a message: `true` if it is new, `false` if it has come before or is not taken.
     pub fn take(&mut self, number: MessageNumber) -> bool {
-        if number.run <= self.over {
-            return false;
+        if let Some(ranges) = self.runs.get_mut(&number.run) {
+            return ranges.insert(number.sequence);
         }
-        let taken = self
-            .runs
-            .entry(number.run)
-            .or_default()
-            .insert(number.sequence);
-        while self.runs.len() > RUNS_MAX {
-            if let Some((run, _)) = self.runs.pop_first() {
-                self.over = run;
-            }
-        }
-        taken
+        !self.refuses(number.run)
+            && self
+                .runs
+                .entry(number.run)
+                .or_default()
+                .insert(number.sequence)
+    }
+
+    /// Whether a run that is not known is over, or one too many. What is refused is not said to
+    /// have come, so its gateway keeps it and sends it again.
+    fn refuses(&self, run: u64) -> bool {
+        let newest = self.runs.last_key_value();
+        let newest = newest.map_or(self.over, |(newest, _)| *newest);
+        run <= newest || self.runs.len() >= RUNS_MAX
     }
 
     /// Closes the oldest hole of a run that is written in more than [`RANGES_MAX`] ranges, and
@@ -175,73 +182,76 @@ impl Received {
         Some(Missing { run, first, last })
     }
 
-    /// Whether a message has come, without taking it.
+    /// Whether a message has come or would not be taken, without taking it.
     pub fn has(&self, number: MessageNumber) -> bool {
-        number.run <= self.over
-            || self
-                .runs
-                .get(&number.run)
-                .is_some_and(|ranges| ranges.contains(number.sequence))
+        match self.runs.get(&number.run) {
+            Some(ranges) => ranges.contains(number.sequence),
+            None => self.refuses(number.run),
+        }
     }
 
     /// Closes every hole that the gateway cannot fill any more, and says which those were.
     ///
-    /// `stored` is what the gateway says it still keeps, one entry a run, its present run
-    /// included. A run that it does not name is over, and so are those before [`RUNS_MAX`] others. What came before the first contact was
-    /// somebody else's, and is not missing.
+    /// `stored` is what the gateway says it still keeps, one entry a run, at most [`RUNS_MAX`], its
+    /// present run included. A run before that one which it does not name is over; of later ones it
+    /// did not know. A run that is over and named again (an outbox that was put back from a copy)
+    /// has come, as far as it ever will, and is said to have. What came before the first contact
+    /// was somebody else's, and is not missing.
     pub fn settle(&mut self, stored: &[Stored]) -> Vec<Missing> {
         let first_contact = self.runs.is_empty() && self.over == 0;
+        let named: BTreeMap<u64, Stored> = stored.iter().map(|kept| (kept.run, *kept)).collect();
+        let ends = named.first_key_value().zip(named.last_key_value());
+        let Some(((oldest, _), (present, _))) = ends else {
+            return Vec::new();
+        };
         let mut missing = Vec::new();
-        for (run, ranges) in &mut self.runs {
-            let kept = stored.iter().find(|kept| kept.run == *run);
-            let first_kept = kept.map_or(u64::MAX, |kept| kept.first);
+        for (run, ranges) in self.runs.range_mut(..=present) {
+            let first_kept = named.get(run).map_or(u64::MAX, |kept| kept.first);
             let holes: Vec<_> = ranges.holes().collect();
             for (first, last) in holes {
-                let lost_to = last.min(first_kept.saturating_sub(1));
-                if first <= lost_to {
-                    ranges.insert_range(first, lost_to);
+                let last = last.min(first_kept.saturating_sub(1));
+                if first <= last {
+                    ranges.insert_range(first, last);
                     missing.push(Missing {
                         run: *run,
                         first,
-                        last: lost_to,
+                        last,
                     });
                 }
             }
         }
-        for kept in stored.iter().filter(|kept| kept.run > self.over) {
-            // Messages before the first one stored, of which nothing has come at all.
+        for kept in named.values() {
             let ranges = self.runs.entry(kept.run).or_default();
-            let next = ranges.highest().saturating_add(1);
-            if next < kept.first {
-                ranges.insert_range(next, kept.first - 1);
+            if kept.run <= self.over {
+                ranges.insert_range(1, kept.last);
+                continue;
+            }
+            // Messages before the first one stored, of which nothing has come at all.
+            let (run, first) = (kept.run, ranges.highest().saturating_add(1));
+            let last = kept.first.saturating_sub(1);
+            if first <= last {
+                ranges.insert_range(first, last);
                 if !first_contact {
-                    missing.push(Missing {
-                        run: kept.run,
-                        first: next,
-                        last: kept.first - 1,
-                    });
+                    missing.push(Missing { run, first, last });
                 }
             }
         }
-        while self.runs.len() > RUNS_MAX {
-            let Some((run, ranges)) = self.runs.pop_first() else {
-                break;
-            };
-            self.over = run;
-            let next = ranges.highest().saturating_add(1);
-            let kept = stored.iter().find(|kept| kept.run == run);
-            let tail = kept.filter(|kept| next <= kept.last);
-            let tail = tail.map(|kept| (next, kept.last));
-            let given_up = ranges.holes().chain(tail);
-            missing.extend(given_up.map(|(first, last)| Missing { run, first, last }));
-        }
-        let oldest_stored = stored.iter().map(|kept| kept.run).min();
-        if let Some(oldest) = oldest_stored {
-            self.runs.retain(|run, _| *run >= oldest);
-            self.over = self.over.max(oldest.saturating_sub(1));
-        }
+        self.runs.retain(|run, _| run >= oldest);
+        self.over = self.over.max(oldest.saturating_sub(1));
+        self.make_room(&named, *present);
         missing.sort_by_key(|gap| (gap.run, gap.first));
         missing
+    }
+
+    /// Forgets runs that are over behind one that is not, the oldest first, where there are too
+    /// many.
+    fn make_room(&mut self, named: &BTreeMap<u64, Stored>, present: u64) {
+        let surplus = self.runs.len().saturating_sub(RUNS_MAX);
+        let known = self.runs.range(..present).map(|(run, _)| *run);
+        let over = known.filter(|run| !named.contains_key(run));
+        for run in over.take(surplus).collect::<Vec<_>>() {
+            self.runs.remove(&run);
+        }
     }
 
     /// Closes a hole: its messages will never come.
@@ -300,6 +310,8 @@ mod tests {
             order in prop::collection::vec((1u64..4, 1u64..30), 0..200),
         ) {
             let (mut received, mut model) = (Received::default(), BTreeSet::new());
+            let (first, last) = (1, 30);
+            received.settle(&[1, 2, 3].map(|run| Stored { run, first, last }));
             for (run, sequence) in order {
                 let number = number(run, sequence);
                 prop_assert_eq!(received.take(number), model.insert(number));
@@ -381,21 +393,125 @@ mod tests {
         assert!(received.has(number(7, 2)) && !received.has(number(7, 3)));
     }
 
-    #[test]
-    fn what_more_runs_than_can_be_told_apart_still_keep_is_missing() {
-        let mut received = Received::default();
-        assert!(received.take(number(1, 1)));
-        let runs = 1..=RUNS_MAX as u64 + 1;
-        let stored: Vec<_> = runs
-            .map(|run| Stored {
-                run,
-                first: 1,
-                last: 3,
+    /// What a gateway keeps: messages `first..=last` of each run.
+    #[derive(Default)]
+    struct Kept(BTreeMap<u64, (u64, u64)>);
+
+    impl Kept {
+        fn stored(&self) -> Vec<Stored> {
+            let runs = self.0.iter();
+            runs.map(|(run, (first, last))| Stored {
+                run: *run,
+                first: *first,
+                last: *last,
             })
-            .collect();
-        let (run, first, last) = (1, 2, 3);
-        assert_eq!(received.settle(&stored), [Missing { run, first, last }]);
-        assert!(received.take(number(2, 1)), "all others are still taken");
+            .collect()
+        }
+
+        /// Frees what is told, from the front of each run.
+        fn free(&mut self, received: &Received) {
+            for (run, ranges) in received.runs() {
+                if let Some((first, _)) = self.0.get_mut(&run) {
+                    while ranges.contains(*first) {
+                        *first += 1;
+                    }
+                }
+            }
+            let present = self.0.last_key_value().map(|(run, _)| *run);
+            self.0
+                .retain(|run, (first, last)| first <= last || Some(*run) == present);
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_started_thousands_of_times_loses_nothing() {
+        let (mut received, mut kept) = (Received::default(), Kept::default());
+        let mut missing = Vec::new();
+        // Each start was seen for a moment: its second message came, its first and third did not.
+        for run in 1..=RUNS_MAX as u64 {
+            kept.0.insert(run, (1, 3));
+            assert!(received.take(number(run, 2)));
+        }
+        missing.extend(received.settle(&kept.stored()));
+        // And so on while the oldest are sent, as many as come and go.
+        for run in RUNS_MAX as u64 + 1..RUNS_MAX as u64 + 50 {
+            let oldest = *kept.0.first_key_value().expect("one").0;
+            // The birth of this run is not heard at once: nothing goes by that.
+            received.take(number(run, 1));
+            for sequence in [1, 3] {
+                assert!(received.take(number(oldest, sequence)), "{oldest}");
+            }
+            kept.0.insert(run, (1, 3));
+            kept.free(&received);
+            missing.extend(received.settle(&kept.stored()));
+            assert!(received.runs().count() <= RUNS_MAX);
+        }
+        for (run, (first, last)) in kept.0.clone() {
+            for sequence in first..=last {
+                let number = number(run, sequence);
+                assert!(received.has(number) || received.take(number));
+            }
+        }
+        kept.free(&received);
+        assert_eq!(missing, []);
+        assert!(kept.0.values().all(|(first, last)| first > last));
+    }
+
+    #[test]
+    fn runs_that_are_done_make_room_for_those_behind_one_that_is_not() {
+        let mut received = Received::default();
+        let of = |run, first| Stored {
+            run,
+            first,
+            last: 1,
+        };
+        received.settle(&[of(1, 1)]);
+        for run in 2..=RUNS_MAX as u64 {
+            assert!(received.take(number(run, 1)));
+        }
+        for run in RUNS_MAX as u64..RUNS_MAX as u64 + 50 {
+            // Run 1 stays stored; the last one is done with.
+            for first in [1, 2] {
+                assert_eq!(received.settle(&[of(1, 1), of(run, first)]), []);
+                received.take(number(run, 1));
+            }
+        }
+        assert!(received.runs().count() <= RUNS_MAX);
+        let newest = received.runs().last();
+        assert!(newest.is_some_and(|(_, ranges)| ranges.contains(1)));
+        assert!(
+            !received.take(number(2, 2)),
+            "forgotten, and not taken anew"
+        );
+        assert!(received.take(number(1, 1)), "and yet nothing of it is lost");
+    }
+
+    #[test]
+    fn a_list_does_not_speak_of_runs_after_its_last() {
+        let mut received = Received::default();
+        received.take(number(1, 1));
+        received.take(number(2, 3));
+        let (run, first, last) = (1, 2, 1);
+        // Said before run 2 began, and late.
+        assert_eq!(received.settle(&[Stored { run, first, last }]), []);
+        assert!(received.take(number(2, 2)));
+    }
+
+    #[test]
+    fn a_run_that_is_over_is_told_as_come_when_it_is_kept_again() {
+        let mut received = Received::default();
+        let of = |run| Stored {
+            run,
+            first: 1,
+            last: 4,
+        };
+        received.settle(&[of(7)]);
+        // Its outbox was put back from a copy, in which run 5 was still stored.
+        assert_eq!(received.settle(&[of(5), of(8)]), []);
+        assert!(!received.take(number(5, 2)), "it came, or was told missing");
+        let told: Vec<_> = received.runs().map(|(run, _)| run).collect();
+        assert_eq!(told, [5, 7, 8]);
+        assert!(received.runs().next().is_some_and(|(_, of)| of.contains(4)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! The figures are config (`config/standards/warning.toml`) with their source; the triggers that
 //! need an answer in time ("blue overdue makes yellow") come with the people who answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct ActiveLimit<'a> {
     pub alarm: &'a str,
     /// Which limit it is.
     pub setpoint: Setpoint,
+    /// Its point's place in the configuration: one with several limits counts once.
+    pub point: usize,
     /// Kind of its point, such as `cl2` or `level`.
     pub kind: &'a str,
     /// Since when, by the centre's clock.
@@ -67,7 +70,7 @@ pub struct Facts<'a> {
     pub active: Vec<ActiveLimit<'a>>,
     /// How many points it has.
     pub points: u32,
-    /// Points that cannot be seen, each with the alarm that says so and since when.
+    /// Points that cannot be seen, each once, with the first alarm that says so and since when.
     pub unseen: Vec<(&'a str, Timestamp)>,
 }
 
@@ -214,20 +217,26 @@ fn ask_by_limits<'a>(
     rules: &WarningRules,
     asked: &mut Vec<(Colour, &'a str)>,
 ) {
-    let detectors = facts
+    let detectors: BTreeSet<usize> = facts
         .active
         .iter()
         .filter(|limit| is_gas_level_two(limit.setpoint))
-        .count();
+        .map(|limit| limit.point)
+        .collect();
+    let detectors = detectors.len();
     let vessel_at_its_limit = facts
         .active
         .iter()
-        .any(|limit| limit.setpoint == Setpoint::Hh && matches!(limit.kind, "level" | "pressure"));
+        .filter(|limit| limit.setpoint == Setpoint::Hh)
+        .any(|limit| rules.red_vessel_kinds.iter().any(|kind| kind == limit.kind));
     for limit in &facts.active {
         let lasted = |wait: Duration| now >= limit.since + wait;
         if is_level_two(limit.setpoint) {
             asked.push((Colour::Yellow, limit.alarm));
-            if facts.level.is_some_and(|level| level <= 2) && lasted(rules.orange_after) {
+            let is_high = facts
+                .level
+                .is_some_and(|level| level <= rules.orange_level_max);
+            if is_high && lasted(rules.orange_after) {
                 asked.push((Colour::Orange, limit.alarm));
             }
         } else {
@@ -292,16 +301,20 @@ mod tests {
             yellow_after: minutes(30),
             yellow_bad_share: 0.10,
             orange_after: minutes(10),
+            orange_level_max: 2,
             orange_points: 2,
             red_points: 3,
+            red_vessel_kinds: vec!["level".into()],
             figure_source: crate::point::Text::default(),
         }
     }
 
+    /// A limit of a point that is called as the alarm is.
     fn limit(alarm: &str, setpoint: Setpoint, since: i64) -> ActiveLimit<'_> {
         ActiveLimit {
             alarm,
             setpoint,
+            point: alarm.bytes().map(usize::from).sum(),
             kind: "cl2",
             since: Timestamp(since * MINUTE),
         }
@@ -347,11 +360,25 @@ mod tests {
     }
 
     #[test]
+    fn one_detector_with_two_limits_of_level_two_is_one() {
+        let mut cut = limit("cut", Setpoint::MineCut, 100);
+        let gas = limit("gas", Setpoint::Gas2, 100);
+        cut.point = gas.point;
+        assert_eq!(colour_at(100, &facts(vec![cut, gas])), Colour::Yellow);
+    }
+
+    #[test]
     fn a_full_vessel_and_gas_together_are_red() {
         let mut vessel = limit("l", Setpoint::Hh, 100);
         vessel.kind = "level";
-        let facts = facts(vec![vessel, limit("g", Setpoint::Gas2, 100)]);
+        let mut facts = facts(vec![vessel, limit("g", Setpoint::Gas2, 100)]);
         assert_eq!(colour_at(100, &facts), Colour::Red);
+        facts.active[0].kind = "temperature";
+        assert_eq!(
+            colour_at(100, &facts),
+            Colour::Yellow,
+            "no kind of the rules"
+        );
     }
 
     #[test]

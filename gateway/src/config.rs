@@ -33,7 +33,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use davy_core::config::{Config, Document, Fault, Faults, Fields, SourceFile, check, wanted};
+use davy_core::config::{
+    Config, Document, Fault, Faults, Fields, SourceFile, check, gateway_ids, wanted,
+};
 
 use crate::clock::Clock;
 use crate::edge::{Mqtt, Options};
@@ -110,9 +112,9 @@ pub fn read_gateway(path: &Path) -> Result<Options, Vec<Fault>> {
 
 /// What the file says, with stand-ins where it has faults; none where there is no site.
 fn options(mut root: Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<Options> {
-    let config = site(&mut root, folder, faults);
-    let gateway = match &config {
-        Some(config) => own_id(&mut root, config, faults),
+    let (config, gateways) = site(&mut root, folder, faults);
+    let gateway = match &gateways {
+        Some(known) => own_id(&mut root, known, faults),
         None => root.id("id", faults),
     };
     let data = root.string("data", faults);
@@ -140,22 +142,36 @@ fn options(mut root: Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<O
     })
 }
 
-/// The site that the file names.
-fn site(root: &mut Fields<'_>, folder: &Path, faults: &mut Faults) -> Option<Config> {
+/// The site that the file names, and the ids of its gateways, which can often be told although the
+/// site has faults.
+fn site(
+    root: &mut Fields<'_>,
+    folder: &Path,
+    faults: &mut Faults,
+) -> (Option<Config>, Option<Vec<String>>) {
     let name = root.string("site", faults);
     if name.is_empty() {
-        return None;
+        return (None, None);
     }
-    read_site(&folder.join(name))
-        .map_err(|more| faults.append(more))
-        .ok()
+    let path = folder.join(&name);
+    match read_site(&path) {
+        Ok(config) => {
+            let ids = config.gateways.iter().map(|it| it.id.clone()).collect();
+            (Some(config), Some(ids))
+        }
+        Err(more) => {
+            faults.append(more);
+            let main = read_text(&path, FILE_BYTES_MAX).map(|text| SourceFile { name, text });
+            (None, main.ok().as_ref().and_then(gateway_ids))
+        }
+    }
 }
 
 /// The gateway's id, which must be one of the site's.
-fn own_id(root: &mut Fields<'_>, config: &Config, faults: &mut Faults) -> String {
-    let gateways = config.gateways.iter();
+fn own_id(root: &mut Fields<'_>, gateways: &[String], faults: &mut Faults) -> String {
     let known: Vec<_> = gateways
-        .map(|it| (it.id.as_str(), it.id.as_str()))
+        .iter()
+        .map(|it| (it.as_str(), it.as_str()))
         .collect();
     let id = root.word("id", &known, faults);
     id.unwrap_or_default().to_owned()

@@ -221,12 +221,15 @@ fn poll_all(
 ) {
     let mut counters = Vec::new();
     for (place, bus) in gateway.buses.iter().enumerate() {
-        let poll = BusPoll::new(&gateway.id, bus, &options.config.points)
+        let mut bus = bus.clone();
+        if let Some(replaced) = options.addresses.get(&bus.name) {
+            bus.address = replaced.to_string();
+        }
+        let poll = BusPoll::new(&gateway.id, &bus, &options.config.points)
             .with_phase(place, gateway.buses.len());
         counters.push(poll.counters());
-        let replaced = options.addresses.get(&bus.name);
         let link = TcpLink {
-            address: replaced.map_or_else(|| bus.address.clone(), ToString::to_string),
+            address: bus.address,
         };
         let (batches, clock, cancel) = (batches.clone(), options.clock.clone(), cancel.clone());
         tasks.spawn(async move {

@@ -1,6 +1,8 @@
 //! `davy-gateway`: run a gateway, check its configuration, or simulate its instruments.
 
-use std::io::{IsTerminal as _, Write as _};
+mod orders;
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -223,7 +225,7 @@ async fn simulate(
 /// be cancelled, and the process does not wait for it.
 fn listen_to_orders(simulator: Arc<Simulator>) -> std::io::Result<()> {
     let listen = move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
+        for line in orders::input().lines().map_while(Result::ok) {
             let said = obey(&simulator, &line);
             if writeln!(std::io::stdout(), "{said}").is_err() {
                 return;

@@ -29,6 +29,7 @@
 mod counters;
 mod group;
 mod line;
+mod log;
 mod probe;
 
 use std::collections::BTreeSet;
@@ -38,7 +39,7 @@ use std::time::Duration;
 
 use davy_core::config::Bus;
 use davy_core::point::Point;
-use davy_core::reading::{BadCause, PointId, Reading, Timestamp};
+use davy_core::reading::{BadCause, PointId, READINGS_MAX, Reading, Timestamp};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -49,6 +50,7 @@ use crate::modbus::{Failure, Link};
 
 use group::{Ended, Group};
 use line::Line;
+use log::{Place, UnitLog};
 use probe::{Prober, SILENT_FACTOR, Silence};
 
 pub use counters::{BusCounters, UnitCounters};
@@ -76,9 +78,9 @@ pub struct Batch {
 /// Whether a unit answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitState {
-    /// It answered, if only with an exception.
+    /// It answered all that it was asked, if only with an exception.
     Alive,
-    /// It did not answer, or cannot be reached.
+    /// It left something unanswered, or cannot be reached.
     Silent,
 }
 
@@ -104,6 +106,7 @@ struct Unit {
     answered: bool,
     /// Since when it has been polled; none before the first poll.
     polled_since: Option<Instant>,
+    log: UnitLog,
 }
 
 /// The consumer is gone: the task ends.
@@ -132,6 +135,7 @@ impl BusPoll {
             silent: None,
             answered: false,
             polled_since: None,
+            log: UnitLog::new(Place::new(bus, unit)),
         });
         Self {
             timeout: bus.timeout,
@@ -270,6 +274,7 @@ impl<L: Link> Poller<'_, L> {
         };
         let missed = group.grid.begin(monotonic());
         if let Some(cause) = unit.silent {
+            unit.log.repeat(monotonic());
             return self.remind(place, cause).await;
         }
         counters.missed.fetch_add(missed, Relaxed);
@@ -291,9 +296,14 @@ impl<L: Link> Poller<'_, L> {
             )
             .await;
         unit.answered = ended.is_none();
-        if !matches!(ended, Some(Ended::Down)) {
+        if !unit.answered {
+            // What it said before it fell silent is kept, and is no sign of life.
+            batch.unit_state = UnitState::Silent;
+        }
+        if !matches!(ended, Some(Ended::Down(_))) {
             self.link_is_down = false;
         }
+        self.log(index, ended.as_ref());
         let after = batch.sampled_at;
         if !batch.readings.is_empty() {
             self.emit(batch).await?;
@@ -303,7 +313,21 @@ impl<L: Link> Poller<'_, L> {
             Some(Ended::Silent(request, failure)) => {
                 self.demote(place, request, failure, after).await
             }
-            Some(Ended::Down) => self.link_down(place, after).await,
+            Some(Ended::Down(_)) => self.link_down(place, after).await,
+        }
+    }
+
+    /// Tells the log how a unit stands after a poll.
+    fn log(&mut self, unit: usize, ended: Option<&Ended>) {
+        let trouble = match ended {
+            Some(Ended::Silent(_, failure) | Ended::Down(failure)) => Some(*failure),
+            None => {
+                let mut own = self.bus.groups.iter().filter(|group| group.unit == unit);
+                own.find_map(|group| group.trouble)
+            }
+        };
+        if let Some(unit) = self.bus.units.get_mut(unit) {
+            unit.log.see(trouble, monotonic());
         }
     }
 
@@ -408,9 +432,25 @@ impl<L: Link> Poller<'_, L> {
         }
     }
 
-    /// Hands a batch on; waits for room, and counts that it had to.
+    /// Hands a poll on, in batches of what one message may hold.
     async fn emit(&mut self, mut batch: Batch) -> Result<(), Closed> {
         self.bus.calibration.apply(&mut batch.readings);
+        while batch.readings.len() > READINGS_MAX {
+            let rest = batch.readings.split_off(READINGS_MAX);
+            let readings = std::mem::replace(&mut batch.readings, rest);
+            let unit = Arc::clone(&batch.unit);
+            self.send(Batch {
+                unit,
+                readings,
+                ..batch
+            })
+            .await?;
+        }
+        self.send(batch).await
+    }
+
+    /// Hands a batch on; waits for room, and counts that it had to.
+    async fn send(&mut self, batch: Batch) -> Result<(), Closed> {
         match self.out.try_send(batch) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(Closed),

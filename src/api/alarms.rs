@@ -43,8 +43,10 @@ pub(super) struct Alarm {
     value: Option<f64>,
     limit: Option<f64>,
     unit: Option<String>,
-    #[schema(value_type = Trust)]
-    quality: Quality,
+    /// Null for an alarm that is about no point.
+    #[schema(value_type = Option<Trust>)]
+    quality: Option<Quality>,
+    /// The horn sounds for it: until somebody acknowledges it, also when it has returned.
     sounds: bool,
     acknowledged_by: Option<String>,
 }
@@ -122,7 +124,7 @@ fn row(watch: &Watch, view: &AlarmView<'_>) -> Alarm {
         value: view.value,
         limit: limit.map(|limit| limit.limit),
         unit: point.map(|point| point.unit.clone()),
-        quality: view.quality,
+        quality: view.point.map(|_| view.quality),
         sounds: view.sounds,
         acknowledged_by: view.acknowledged_by.map(str::to_owned),
     }

@@ -109,7 +109,11 @@ pub(super) struct Entry {
     row: Row,
     /// Its alarms that are active now.
     active_alarms: Vec<String>,
-    /// Since when none is, seen to be so without a break; null while one is, or cannot be seen.
+    /// Its alarms that are no longer configured: closing it needs a comment that says why it can be
+    /// closed though nobody measures them.
+    gone_alarms: Vec<String>,
+    /// Since when none of the others is active, seen to be so without a break; null while one is, or
+    /// cannot be seen, and when there are no others.
     normal_since_ms: Option<i64>,
     rectified_by: Option<String>,
     #[schema(value_type = Option<Object>)]
@@ -159,7 +163,7 @@ impl From<&StoryLine> for Line {
 /// One entry of the ledger in full.
 #[utoipa::path(get, path = "/api/v1/hazards/{id}", responses((status = 200, body = Entry), (status = 404, body = Problem)))]
 pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<Entry>, Problem> {
-    let hazard = find(&shared, id).await?;
+    let (hazard, gone_alarms) = find(&shared, id).await?;
     let mut evidence = evidence(&shared, &hazard).await?;
     if let Some(occurrence) = hazard.occurrences.first() {
         let changes = history(&shared, *occurrence).await?;
@@ -169,6 +173,7 @@ pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<
     Ok(Json(Entry {
         row: (&hazard).into(),
         active_alarms: hazard.active_alarms.iter().cloned().collect(),
+        gone_alarms,
         normal_since_ms: hazard.normal_since.map(|at| at.0),
         rectified_by: hazard.rectified_by.clone(),
         five_items: serde_json::to_value(&hazard.five_items).unwrap_or_default(),
@@ -179,21 +184,28 @@ pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<
     }))
 }
 
-async fn find(shared: &Shared, id: u64) -> Result<Hazard, Problem> {
+/// An entry, and its alarms that are no longer configured; of a closed one nobody asks for those.
+async fn find(shared: &Shared, id: u64) -> Result<(Hazard, Vec<String>), Problem> {
     let live = shared.centre.ask(move |watch| {
         let mut hazard = watch.ledger().hazard(id).cloned()?;
         // The time in which the point could not be seen does not count.
         hazard.normal_since = watch.normal_since(&hazard);
-        Some(hazard)
+        let gone = if hazard.state.is_open() {
+            watch.gone_alarms(&hazard).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        Some((hazard, gone))
     });
-    if let Some(hazard) = live.await? {
-        return Ok(hazard);
+    if let Some(found) = live.await? {
+        return Ok(found);
     }
     let stored = read(shared, move |reader| reader.hazard(id)).await?;
     let stored =
         stored.ok_or_else(|| Problem::not_found(format!("no entry {id} in the ledger")))?;
-    serde_json::from_str(&stored.json)
-        .map_err(|error| Problem::internal("reading an entry of the ledger", &error))
+    let hazard = serde_json::from_str(&stored.json)
+        .map_err(|error| Problem::internal("reading an entry of the ledger", &error))?;
+    Ok((hazard, Vec::new()))
 }
 
 /// The halves that are filed, out of the journal entries that hold them.

@@ -112,6 +112,8 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     text.line("duplicates_total", "", health.duplicates.load(relaxed));
     let dropped = health.outbound_dropped.load(relaxed);
     text.line("outbound_dropped_total", "", dropped);
+    let forgotten = health.quarantine_forgotten.load(relaxed);
+    text.line("quarantine_forgotten_total", "", forgotten);
     text.line("disk_full", "", health.no_room.load(relaxed));
     text.line("broker_connected", "", ingest.connected.load(relaxed));
     let reconnects = ingest.reconnects.load(relaxed);

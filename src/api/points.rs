@@ -161,8 +161,14 @@ pub(super) struct Bucket {
     min: Option<f64>,
     max: Option<f64>,
     mean: Option<f64>,
+    /// Good and uncertain readings: those that the figures are made of.
     count: u64,
     bad: u64,
+    /// Which qualities its readings had that were not good; left out when there is none. A value
+    /// of calibration gas is in the figures: whoever draws them marks it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>, required = false)]
+    not_good: Vec<Quality>,
 }
 
 /// The course of a point in buckets; gaps are gaps.
@@ -209,6 +215,7 @@ pub(super) async fn trend(
                 mean: shown(bucket.mean),
                 count: bucket.count,
                 bad: bucket.bad,
+                not_good: bucket.seen.not_good().collect(),
             })
             .collect(),
         damaged: found.damaged.iter().map(ToString::to_string).collect(),

@@ -28,6 +28,11 @@ pub struct Problem {
     pub status: u16,
     /// What, which, found, allowed.
     pub detail: String,
+    /// Of a step that the ledger refuses: the `code` of the guard and its arguments, to word it in
+    /// another language. Moments end in `_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub refused: Option<Box<Refused>>,
 }
 
 impl Problem {
@@ -43,6 +48,7 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: detail.into(),
+            refused: None,
         }
     }
 
@@ -201,16 +207,16 @@ impl From<Refusal> for Problem {
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
-        let Refused {
-            guard,
-            satisfied_by,
-        } = refused;
-        Self::new(
+        let problem = Self::new(
             StatusCode::CONFLICT,
             "guard",
             "a guard of the ledger forbids this step",
-            format!("{guard}; satisfied by: {satisfied_by}"),
-        )
+            refused.to_string(),
+        );
+        Self {
+            refused: Some(Box::new(refused)),
+            ..problem
+        }
     }
 }
 

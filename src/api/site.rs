@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use davy_core::alarm::State as AlarmState;
+use davy_core::alarm::{State as AlarmState, Subject};
 use davy_core::config::Industry;
 use davy_core::reading::PointId;
 use davy_core::warning::Colour;
@@ -78,8 +78,8 @@ pub(super) struct Source {
     #[schema(value_type = String)]
     colour: Colour,
     colour_since_ms: Option<i64>,
-    /// Names of the alarms that ask for the colour; while it is held, that last asked for it.
-    why: Vec<String>,
+    /// The alarms that ask for the colour; while it is held, that last asked for it.
+    why: Vec<Named>,
     /// Nothing asks for the colour any more. It is held until then at least, and goes down a step.
     held_until_ms: Option<i64>,
     #[schema(value_type = Option<Object>)]
@@ -92,6 +92,32 @@ pub(super) struct Source {
     active: u32,
     unacknowledged: u32,
     hazards_open: u32,
+}
+
+/// An alarm by name, and what it is about.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Named {
+    alarm: String,
+    /// The point that it is about, if it is about one.
+    tag: Option<String>,
+    /// Empty for an alarm that is no longer configured.
+    subject: Words,
+}
+
+fn named(watch: &Watch, alarm: &str) -> Named {
+    let definition = watch.find_alarm(alarm);
+    let definition = definition.and_then(|place| watch.config().alarms.get(place));
+    let (subject, is_point) = definition
+        .map(|definition| {
+            let is_point = matches!(definition.subject, Subject::Point(_));
+            (watch.subject(definition), is_point)
+        })
+        .unwrap_or_default();
+    Named {
+        alarm: alarm.to_owned(),
+        tag: is_point.then_some(subject.0),
+        subject: (&subject.1).into(),
+    }
 }
 
 /// Every major hazard source with its colour.
@@ -150,6 +176,7 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
         .map(|(source, warning)| {
             let sight = sights.remove(source.id.as_str()).unwrap_or_default();
             let sum = sums.remove(source.id.as_str()).unwrap_or_default();
+            let why = warning.why.iter();
             Source {
                 id: source.id.clone(),
                 name: (&source.name).into(),
@@ -158,11 +185,12 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
                 owners: serde_json::to_value(&source.owners).unwrap_or_default(),
                 colour: warning.colour,
                 colour_since_ms: (warning.colour != Colour::None).then_some(warning.since.0),
-                why: warning.why.clone(),
+                why: why.map(|alarm| named(watch, alarm)).collect(),
                 held_until_ms: warning.held_until(&config.warning).map(|until| until.0),
                 worst: sum.worst.map(|(priority, _, occurrence, alarm, state)| {
-                    json!({ "alarm": alarm, "occurrence": occurrence,
-                            "priority": priority, "state": state })
+                    let named = named(watch, &alarm);
+                    json!({ "alarm": alarm, "tag": named.tag, "subject": named.subject,
+                            "occurrence": occurrence, "priority": priority, "state": state })
                 }),
                 points: sight.points,
                 points_bad: sight.bad,
@@ -232,6 +260,8 @@ pub(super) struct Gateway {
     unknown: u64,
     /// The centre's clock minus the gateway's at its last live message.
     clock_offset_ms: i64,
+    /// Beyond so much, either way, it is alarmed.
+    clock_offset_max_ms: u64,
 }
 
 /// A Modbus unit behind a gateway.
@@ -245,6 +275,8 @@ pub(super) struct Unit {
 #[utoipa::path(get, path = "/api/v1/gateways", responses((status = 200, body = Vec<Gateway>)))]
 pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, Problem> {
     let gateways = shared.centre.ask(|watch| {
+        let clock_offset_max = watch.config().clock_offset_max.as_millis();
+        let clock_offset_max_ms = u64::try_from(clock_offset_max).unwrap_or(u64::MAX);
         let configured = watch.config().gateways.iter();
         let linked = configured.filter_map(|gateway| {
             let link = watch.gateways().get(&gateway.id)?;
@@ -269,6 +301,7 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
                 unusable: link.unusable,
                 unknown: link.unknown,
                 clock_offset_ms: link.clock_offset_ms,
+                clock_offset_max_ms,
             })
         });
         linked.collect()

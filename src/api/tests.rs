@@ -35,7 +35,7 @@ fn options(folder: &Path) -> Options {
         host_id: "davy".into(),
         http: free,
         influxdb: None,
-        replay: crate::centre::Replay::MustMatch,
+        accepted: crate::centre::Accepted::default(),
     }
 }
 

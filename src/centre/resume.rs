@@ -15,26 +15,26 @@ use crate::journal::{Journal, Opened};
 /// Characters of effects that a fault quotes.
 const QUOTE_MAX: usize = 300;
 
-/// What to do when the replay comes to something else than the journal holds.
+/// What a person has said about this start; nothing as a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Replay {
-    /// Do not start.
-    #[default]
-    MustMatch,
-    /// Go on with what this program makes of it. A person has said so.
-    Accept,
+pub struct Accepted {
+    /// Go on with what this program makes of the journal when that is something else than it
+    /// holds; else it does not start.
+    pub replay: bool,
+    /// The host's clock is right, however far it lies past the journal's end.
+    pub clock: bool,
 }
 
 /// The state after the last entry; and what was accepted, to be journaled first of all.
 pub(super) fn resume(
     journal: &Journal,
     opened: Opened,
-    replay: Replay,
+    accepted: Accepted,
 ) -> Result<(Watch, Option<Input>), CentreError> {
     let reader = journal.reader()?;
     let mut resumed = Resumed {
         watch: Watch::new(),
-        replay,
+        accepts: accepted.replay,
         unread: String::new(),
         differ: None,
     };
@@ -82,7 +82,7 @@ pub(super) fn resume(
 
 struct Resumed {
     watch: Watch,
-    replay: Replay,
+    accepts: bool,
     /// Why a snapshot could not be read, for faults.
     unread: String,
     /// The first entry that differs, and how many do.
@@ -118,7 +118,7 @@ impl Resumed {
     }
 
     fn differs(&mut self, number: u64, cause: String) -> Result<(), CentreError> {
-        if self.replay == Replay::MustMatch {
+        if !self.accepts {
             let cause = cause + &self.unread;
             return Err(CentreError::Replay { number, cause });
         }

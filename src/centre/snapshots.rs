@@ -150,7 +150,14 @@ mod tests {
 
     #[test]
     fn what_is_no_snapshot_does_not_unpack() {
-        assert!(unpack(b"").is_err() || unpack(b"").unwrap().is_empty());
-        assert!(unpack(&[0; 10]).is_err());
+        let mut watch = Watch::new();
+        watch.apply(Timestamp(1), &Input::Tick, &mut Vec::new());
+        let packed = pack(&watch.snapshot()).unwrap();
+        assert_eq!(restore(&packed).unwrap().number(), 1);
+        for length in 0..packed.len() {
+            assert!(restore(&packed[..length]).is_err(), "{length} bytes of it");
+        }
+        assert!(restore(&[0; 10]).is_err());
+        assert!(restore(&pack(b"no state").unwrap()).is_err());
     }
 }

@@ -66,6 +66,12 @@ pub(crate) fn good_files() -> Vec<SourceFile> {
     files(POINTS)
 }
 
+/// A person has accepted that the replay differs.
+const REPLAY: Accepted = Accepted {
+    replay: true,
+    clock: false,
+};
+
 /// A running loop, and what it says to gateways.
 pub(crate) struct Run {
     pub(crate) centre: Centre,
@@ -79,12 +85,12 @@ impl Run {
     }
 
     fn try_start(folder: &Path, points: &str) -> Result<Self, CentreError> {
-        Self::with(folder, points, Replay::MustMatch)
+        Self::with(folder, points, Accepted::default())
     }
 
-    fn with(folder: &Path, points: &str, replay: Replay) -> Result<Self, CentreError> {
+    fn with(folder: &Path, points: &str, accepted: Accepted) -> Result<Self, CentreError> {
         let (sender, outbound) = mpsc::channel(64);
-        let (centre, thread) = Centre::start(folder, files(points), replay, sender)?;
+        let (centre, thread) = Centre::start(folder, files(points), accepted, sender)?;
         Ok(Self {
             centre,
             thread,
@@ -503,7 +509,7 @@ async fn a_replay_that_differs_starts_nothing_until_it_is_accepted() {
     let reader = Reader::open(folder.path()).unwrap();
     assert_eq!(reader.latest().unwrap(), latest, "nothing was written");
     // Accepted, it is an entry, and the next start begins after it.
-    let run = Run::with(folder.path(), POINTS, Replay::Accept).unwrap();
+    let run = Run::with(folder.path(), POINTS, REPLAY).unwrap();
     assert_eq!(run.names().await["TF.a.gas2"], occurrence);
     run.stop().await;
     let entry = &reader.read_on(latest, usize::MAX, 1).unwrap()[0];
@@ -540,7 +546,7 @@ async fn no_number_is_given_twice_when_the_journal_cannot_be_replayed() {
     );
     let refused = Run::try_start(folder.path(), POINTS);
     assert!(matches!(refused, Err(CentreError::Replay { .. })));
-    let run = Run::with(folder.path(), POINTS, Replay::Accept).unwrap();
+    let run = Run::with(folder.path(), POINTS, REPLAY).unwrap();
     run.born().await;
     run.value(2, 2.5).await;
     assert!(run.names().await["TF.a.gas2"] > occurrence);
@@ -553,7 +559,7 @@ async fn a_centre_starts_on_a_full_disk_and_says_so() {
     Run::start(folder.path(), POINTS).stop().await;
     let (sender, _outbound) = mpsc::channel(64);
     TEST_FULL_AT_START.with(|full| full.set(true));
-    let started = Centre::start(folder.path(), files(POINTS), Replay::MustMatch, sender);
+    let started = Centre::start(folder.path(), files(POINTS), Accepted::default(), sender);
     TEST_FULL_AT_START.with(|full| full.set(false));
     let (centre, thread) = started.unwrap();
     assert!(centre.health().no_room.load(Ordering::Acquire));
@@ -707,5 +713,124 @@ async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
     assert!(run.names().await.contains_key("TF.a.gas2"));
     let (number, now) = state(&run.centre).await;
     assert_eq!(replayed(folder.path(), number), now);
+    run.stop().await;
+}
+
+/// What was said of the host's clock, and when, in order.
+fn clock_told(folder: &Path) -> Vec<(Timestamp, bool)> {
+    let entries = Reader::open(folder).unwrap().read_on(0, usize::MAX, 1_000);
+    let told = entries.unwrap().into_iter().filter_map(|entry| {
+        match entry::decode(entry.kind, &entry.input?).unwrap() {
+            Input::Centre {
+                condition: davy_core::alarm::SystemCondition::HostClock,
+                active,
+                ..
+            } => Some((entry.now, active)),
+            _ => None,
+        }
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn one_wrong_turn_of_the_hosts_clock_moves_nothing_and_is_told() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    let before = run.centre.now();
+    let ahead = &run.centre.clock.test_ahead_ms;
+    // The year 2099, and then half an hour back.
+    for wrong_ms in [73 * 365 * 86_400_000, -1_800_000] {
+        ahead.store(wrong_ms, Ordering::Release);
+        // Answered before that turn has looked at the clock, and after.
+        for _ in 0..2 {
+            run.centre.ask(|_| ()).await.unwrap();
+        }
+        assert!(run.centre.is_clock_off());
+        assert!(run.names().await.contains_key("centre.host_clock"));
+        ahead.store(0, Ordering::Release);
+        for _ in 0..2 {
+            run.centre.ask(|_| ()).await.unwrap();
+        }
+        assert!(!run.centre.is_clock_off());
+    }
+    let told = clock_told(folder.path());
+    assert!(
+        told.iter()
+            .map(|(_, active)| *active)
+            .eq([true, false, true, false])
+    );
+    for (now, _) in told {
+        assert!(now >= before && now < before + Duration::from_hours(1));
+    }
+    let (number, now) = state(&run.centre).await;
+    assert_eq!(replayed(folder.path(), number), now);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_long_after_the_journals_end_needs_a_persons_word() {
+    let folder = TempDir::new().unwrap();
+    let now = Clock::new(Timestamp::MIN).now();
+    let end = Timestamp(now.0 - 400 * 86_400_000);
+    let mut watch = Watch::new();
+    let input = Input::Started {
+        version: "before".into(),
+    };
+    let mut effects = Vec::new();
+    watch.apply(end, &input, &mut effects);
+    let (kind, input) = entry::encode(&input);
+    let entry = crate::journal::Entry {
+        now: end,
+        kind,
+        input: &input,
+        effects: &entry::encode_effects(&effects),
+    };
+    let (mut journal, _) = Journal::open(folder.path()).unwrap();
+    journal.append(&[entry], &[]).unwrap();
+    drop(journal);
+    let run = Run::start(folder.path(), POINTS);
+    assert!(run.centre.now() < end + Duration::from_hours(1));
+    for _ in 0..2 {
+        run.centre.ask(|_| ()).await.unwrap();
+    }
+    assert!(run.names().await.contains_key("centre.host_clock"));
+    run.stop().await;
+    let accepted = Accepted {
+        clock: true,
+        replay: false,
+    };
+    let run = Run::with(folder.path(), POINTS, accepted).unwrap();
+    assert!(run.centre.now() >= now);
+    for _ in 0..2 {
+        run.centre.ask(|_| ()).await.unwrap();
+    }
+    assert!(!run.centre.is_clock_off());
+    run.stop().await;
+    let told = clock_told(folder.path());
+    assert!(told.iter().map(|(_, active)| *active).eq([true, false]));
+}
+
+#[tokio::test]
+async fn an_alarm_that_is_configured_no_more_keeps_its_source() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let occurrence = run.names().await["TF.a.gas2"];
+    let without: Vec<_> = POINTS
+        .lines()
+        .filter(|line| !line.starts_with("TF.a,"))
+        .collect();
+    let input = Input::Config {
+        files: files(&(without.join("\n") + "\n")),
+        by: "Li".into(),
+    };
+    let answer = run.centre.command(input).await.unwrap();
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    let stored = Reader::open(folder.path()).unwrap().alarm(occurrence);
+    let stored = stored.unwrap().unwrap();
+    assert!(stored.json.contains("removed"), "{}", stored.json);
+    assert_eq!(stored.source.as_deref(), Some("TF"));
     run.stop().await;
 }

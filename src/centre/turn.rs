@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use davy_core::alarm::SystemCondition;
 use davy_core::config::SourceFile;
 use davy_core::delivery::Ranges;
 use davy_core::gateways::{LinkChange, LinkEvent};
@@ -91,6 +92,20 @@ pub(super) struct Loop {
     pub(super) snapshots: Snapshots,
     /// When the loop last asked for the time.
     pub(super) looked_at: Timestamp,
+    /// The alarm about the host's clock stands.
+    pub(super) clock_told: bool,
+}
+
+/// The alarm about the host's clock, as the configuration names it.
+const CLOCK_ALARM: &str = "centre.host_clock";
+
+/// Milliseconds by which the host's clock must differ from the site's time to be told; of less the
+/// gateways say that their clocks differ from the centre's. Davy's own figure.
+const CLOCK_OFF_MIN_MS: i64 = 60_000;
+
+/// Whether the host's clock is wrong, or the site's time.
+pub(super) fn is_off(off_ms: i64) -> bool {
+    off_ms.unsigned_abs() >= CLOCK_OFF_MIN_MS.unsigned_abs()
 }
 
 impl Loop {
@@ -103,6 +118,9 @@ impl Loop {
         if self.watch.files() != files {
             davy_core::config::check(&files).map_err(CentreError::Config)?;
         }
+        let mut alarms = self.watch.engine().alarms();
+        self.clock_told = alarms.any(|view| view.name == CLOCK_ALARM && view.axes.active);
+        drop(alarms);
         let has_accepted = accepted.is_some();
         if let Some(accepted) = accepted {
             self.decide(&accepted);
@@ -258,6 +276,7 @@ impl Loop {
     /// Lets time pass, if something waits for it.
     fn tick(&mut self) {
         let now = self.look();
+        self.tell_clock();
         if self.watch.next_deadline().is_some_and(|at| at <= now) {
             self.decide(&Input::Tick);
         }
@@ -280,6 +299,24 @@ impl Loop {
             self.decide_at(now, &Input::StoodStill { since });
         }
         now
+    }
+
+    /// Raises or ends the alarm about the host's clock, by the last look at it.
+    fn tell_clock(&mut self) {
+        let off_ms = self.clock.off_ms();
+        let active = is_off(off_ms);
+        if std::mem::replace(&mut self.clock_told, active) == active {
+            return;
+        }
+        let side = if off_ms < 0 { "behind" } else { "past" };
+        let off = Duration::from_millis(off_ms.unsigned_abs());
+        let why = format!("the host's clock lies {off:?} {side} the site's time");
+        tracing::error!(why, active, "the host's clock");
+        self.decide(&Input::Centre {
+            condition: SystemCondition::HostClock,
+            active,
+            why,
+        });
     }
 
     fn decide_at(&mut self, now: Timestamp, input: &Input) -> usize {

@@ -240,3 +240,80 @@ fn the_limits_of_every_point_of_the_demo_are_found() {
         assert_eq!(found, looked_for, "{own:?}");
     }
 }
+
+/// A minute of a curve of so many readings, each with its place as value but for a peak and a gap.
+fn curve(readings: i64) -> Vec<Sample> {
+    let sample = |place| Sample {
+        at: Timestamp(1_000_000 + place * 60_000 / readings),
+        value: match place {
+            777 => 1e6,
+            800 => f64::NAN,
+            _ => place as f64,
+        },
+        quality: davy_core::reading::Quality::Good,
+    };
+    (0..readings).map(sample).collect()
+}
+
+#[test]
+fn a_curve_is_thinned_to_its_ends_and_extremes() {
+    let all = curve(OWN_MAX as i64);
+    assert_eq!(thin(&all, OWN_MAX).len(), all.len(), "nothing is left out");
+    let dense = curve(6_000);
+    for kept in [NEIGHBOUR_MAX, OWN_MAX, 1] {
+        let thinned = thin(&dense, kept);
+        assert!(thinned.len() <= kept.max(4), "{kept}: {}", thinned.len());
+        assert!(thinned.len() > kept / 3, "{kept}: {}", thinned.len());
+        assert!(thinned.is_sorted_by(|one, next| one.at < next.at));
+        let ends = (thinned.first().unwrap().at, thinned.last().unwrap().at);
+        assert_eq!(ends, (dense[0].at, dense[5_999].at));
+        assert!(
+            thinned.iter().any(|sample| sample.value > 9e5),
+            "the peak stays"
+        );
+    }
+    assert!(thin(&[], 10).is_empty());
+    // All at one moment, or without a value.
+    let mut still = dense;
+    for sample in &mut still {
+        (sample.at, sample.value) = (Timestamp(5), f64::NAN);
+    }
+    assert_eq!(thin(&still, NEIGHBOUR_MAX).len(), 2);
+}
+
+#[test]
+fn an_entry_is_no_larger_than_it_may_be_whatever_the_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut series = crate::sinks::series::Series::open(folder.path()).unwrap();
+    let tags: Vec<String> = (0..POINTS_MAX)
+        .map(|place| format!("TF-{place}.pressure"))
+        .collect();
+    let found_at = Timestamp(1_764_000_000_000);
+    let begin = found_at.0 - REACH.as_millis() as i64;
+    for tag in &tags {
+        let point = series.point(tag).unwrap();
+        for place in 0..6_000 {
+            let at = Timestamp(begin + place * 100);
+            let value = (place as f64).sin() * 100.0;
+            series
+                .append(point, at, value, davy_core::reading::Quality::Good)
+                .unwrap();
+        }
+    }
+    series.commit_with(1, None).unwrap();
+    let half = Half {
+        hazard: 1,
+        part: EvidencePart::Before,
+        found_at,
+        occurrence: None,
+        tags,
+        limits: Value::Null,
+        rule: Value::Null,
+    };
+    let frozen = freeze(&series.reader().unwrap(), folder.path(), &half);
+    assert_eq!(frozen.unread, None);
+    assert_eq!(frozen.trend[0]["of"], 6_000);
+    let bytes = serde_json::to_vec(&frozen.trend).unwrap().len();
+    println!("one half: {bytes} bytes");
+    assert!(bytes < 85_000, "{bytes} bytes");
+}

@@ -3,8 +3,13 @@
 use std::net::SocketAddr;
 
 use davy_core::alarm::Command as AlarmCommand;
+use davy_core::delivery::MessageNumber;
+use davy_core::sparkplug::{NodeBirth, build_node_birth};
 use davy_core::watch::Input;
+use rumqttc::{ConnAck, ConnectReturnCode, SubAck, SubscribeReasonCode};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::broker::Accounts;
@@ -29,7 +34,7 @@ async fn serve(folder: &TempDir) -> Serving {
         host_id: "davy".into(),
         http: free,
         influxdb: None,
-        replay: crate::centre::Replay::MustMatch,
+        accepted: crate::centre::Accepted::default(),
         retention: crate::retention::Retention::default(),
     };
     serve::start(options, |_| ()).await.unwrap()
@@ -89,6 +94,98 @@ async fn a_centre_that_cannot_commit_says_offline_until_it_can() {
     assert!(command.await.unwrap().is_ok());
     drop(gateway.0);
     serving.stop().await;
+}
+
+/// The broker's end of the centre's connection, as the test plays it.
+struct Peer(TcpStream, Vec<u8>);
+
+impl Peer {
+    async fn says(&mut self, packet: Packet) {
+        let mut bytes = <_>::default();
+        packet.write(&mut bytes, PACKET_BYTES_MAX).unwrap();
+        self.0.write_all(&bytes).await.unwrap();
+    }
+
+    /// What the centre says next.
+    async fn hears(&mut self) -> Packet {
+        loop {
+            let mut bytes = <_>::default();
+            Extend::extend(&mut bytes, self.1.iter());
+            if let Ok(packet) = Packet::read(&mut bytes, PACKET_BYTES_MAX) {
+                self.1 = bytes.to_vec();
+                return packet;
+            }
+            assert!(self.0.read_buf(&mut self.1).await.unwrap() > 0, "gone");
+        }
+    }
+}
+
+fn node_birth() -> Vec<u8> {
+    let birth = NodeBirth {
+        bd_seq: 0,
+        last: MessageNumber {
+            run: 1,
+            sequence: 0,
+        },
+        stored: &[],
+        lost: 0,
+        instance: "first",
+    };
+    build_node_birth(Timestamp(1), 0, &birth)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_born_before_deaths_are_heard_is_unseen_and_asked_for_births() {
+    let folder = TempDir::new().unwrap();
+    let files = crate::centre::tests::good_files();
+    let (outbound, answers) = mpsc::channel(16);
+    let replay = crate::centre::Accepted::default();
+    let (centre, thread) = Centre::start(folder.path(), files, replay, outbound).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let link = Link {
+        host: "127.0.0.1".into(),
+        port: listener.local_addr().unwrap().port(),
+        account: ("centre".into(), "secret".into()),
+        group: "works".into(),
+        host_id: "davy".into(),
+        gateways: vec!["gw".into()],
+        is_embedded: true,
+    };
+    let (counters, cancel) = (Arc::default(), CancellationToken::new());
+    let (own, ends) = (Arc::clone(&counters), cancel.clone());
+    let running = tokio::spawn(run(link, centre.clone(), answers, own, ends));
+    let online = || centre.ask(|watch| watch.gateways().get("gw").is_some_and(|gw| gw.online));
+
+    let mut peer = Peer(listener.accept().await.unwrap().0, Vec::new());
+    assert!(matches!(peer.hears().await, Packet::Connect(_)));
+    let welcome = ConnAck::new(ConnectReturnCode::Success, false);
+    peer.says(Packet::ConnAck(welcome)).await;
+    let Packet::Subscribe(wanted) = peer.hears().await else {
+        panic!("SUBSCRIBE");
+    };
+    // By way of the embedded broker; then it dies, and nobody has subscribed to deaths.
+    let topic = "spBv1.0/works/NBIRTH/gw";
+    take(&centre, topic, &node_birth(), &counters)
+        .await
+        .unwrap();
+    assert!(online().await.unwrap());
+
+    let granted = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+    let granted = SubAck::new(wanted.pkid, granted);
+    peer.says(Packet::SubAck(granted)).await;
+    let mut asked = false;
+    while !asked {
+        if let Packet::Publish(said) = peer.hears().await {
+            asked = said.topic == "spBv1.0/works/NCMD/gw";
+        }
+    }
+    assert!(!online().await.unwrap(), "it may be dead");
+    cancel.cancel();
+    running.await.unwrap();
+    centre.stop().await;
+    tokio::task::spawn_blocking(move || thread.join().unwrap())
+        .await
+        .unwrap();
 }
 
 #[test]

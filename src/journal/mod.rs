@@ -300,20 +300,20 @@ impl JournalError {
 /// Sorts what `SQLite` says into full, damaged and the rest.
 fn storage(deed: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + Copy {
     move |source| match source.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => JournalError::NoRoom { deed, source },
+        _ if is_full(&source) => JournalError::NoRoom { deed, source },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             JournalError::Damaged { deed, source }
         }
-        // The shared memory beside the file could not grow: SQLite has no word of its own for it.
-        Some(ErrorCode::SystemIoFailure)
-            if source.sqlite_error().is_some_and(|error| {
-                error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
-            }) =>
-        {
-            JournalError::NoRoom { deed, source }
-        }
         _ => JournalError::Storage { deed, source },
     }
+}
+
+/// Whether `SQLite` says that the disk is full. When the shared memory beside a file could not grow
+/// it has no word of its own for it.
+pub fn is_full(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || code == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// `SQLite`'s integers are signed. Numbers grow from 1 by 1 and never reach the sign.

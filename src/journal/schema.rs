@@ -22,7 +22,7 @@ use super::{FILE, JournalError, storage};
 const APPLICATION_ID: i64 = 0x4441_5659;
 
 /// Version of the tables. A newer one is refused, so that an old program spoils nothing.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Bytes of a page: four messages of 1.8 kB fit one.
 pub(super) const PAGE_BYTES: u64 = 8192;

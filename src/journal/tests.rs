@@ -148,7 +148,7 @@ fn other_files_and_other_versions_are_refused() {
             error,
             JournalError::Version {
                 found: 9,
-                known: 2,
+                known: 3,
                 ..
             }
         ),

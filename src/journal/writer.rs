@@ -23,7 +23,8 @@ use super::{
 const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const INSERT_INPUT: &str = "INSERT INTO input VALUES (?1, ?2)";
 const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT (occurrence) DO UPDATE SET alarm = excluded.alarm, source = excluded.source,
+    ON CONFLICT (occurrence) DO UPDATE SET alarm = excluded.alarm,
+    source = coalesce(excluded.source, source),
     raised_at = excluded.raised_at, changed_at = excluded.changed_at, state = excluded.state,
     json = excluded.json, changed_in = excluded.changed_in";
 const UPSERT_HAZARD: &str = "INSERT INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)

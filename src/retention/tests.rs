@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use davy_core::hazard::{EvidencePart, HazardCommand, HazardStep};
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 use super::*;
@@ -60,6 +61,12 @@ async fn caught_up(folder: &Path, run: &Run) -> Sinks {
     };
     let number = number(run).await;
     let (_committed, sinks) = start(number);
+    followed(&sinks, number).await;
+    sinks
+}
+
+/// Waits until the series has come to an entry.
+async fn followed(sinks: &Sinks, number: u64) {
     let come = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
         while sinks.series_cursor() < number {
@@ -68,12 +75,15 @@ async fn caught_up(folder: &Path, run: &Run) -> Sinks {
     };
     let patience = Duration::from_mins(1);
     tokio::time::timeout(patience, come).await.unwrap();
-    sinks.stop();
-    start(number).1
 }
 
 fn later(run: &Run, days: u32) -> Timestamp {
     run.centre.now() + DAY * days
+}
+
+/// Readings have come to a later day.
+async fn ahead(run: &Run, days: u32) {
+    run.taken(22, 9.0, later(run, days), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -87,6 +97,22 @@ async fn old_messages_go_and_all_that_followed_stays() {
     let proven = || verify::verify(folder.path(), &[], |_, _| {}).unwrap();
     assert_eq!(proven().pruned, 0);
     let old = later(&run, 31);
+    pass(retention, &run.centre, &sinks, old).await.unwrap();
+    assert_eq!(proven().pruned, 0, "only the centre's clock is there yet");
+    sinks.stop();
+    ahead(&run, 31).await;
+    let sinks = caught_up(folder.path(), &run).await;
+    let ahead_ms = &run.centre.clock.test_ahead_ms;
+    ahead_ms.store(86_400_000, Ordering::Release);
+    run.centre.now();
+    pass(retention, &run.centre, &sinks, old).await.unwrap();
+    assert_eq!(
+        proven().pruned,
+        0,
+        "the host's clock is not as it should be"
+    );
+    ahead_ms.store(0, Ordering::Release);
+    run.centre.now();
     pass(retention, &run.centre, &sinks, old).await.unwrap();
     let verified = proven();
     // Births of node and unit, and 19 values, before the older snapshot; what follows it stays.
@@ -128,6 +154,8 @@ async fn a_sink_that_is_away_holds_them_for_a_while_and_is_alarmed() {
     };
     let committed = run.centre.committed();
     let sinks = Sinks::start_with(folder.path(), committed, Some(influx), None).unwrap();
+    ahead(&run, 61).await;
+    followed(&sinks, number(&run).await).await;
     let reader = Reader::open(folder.path()).unwrap();
     let retention = Retention::default();
     let old = later(&run, 31);

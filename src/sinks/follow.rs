@@ -69,7 +69,8 @@ pub(super) trait Sink {
     /// Readings that could not be stored and were put aside.
     fn refused(&self) -> u64;
 
-    /// The journal has come to `now`: lets go of what is kept long enough, in a bounded step.
+    /// The journal has come to `now` and readings have too: lets go of what is kept long enough, in
+    /// a bounded step.
     fn prune(&mut self, _now: Timestamp) -> Result<(), SinkError> {
         Ok(())
     }
@@ -158,6 +159,8 @@ pub(super) struct Progress {
     /// When the entry at the cursor was judged.
     pub(super) through_ms: AtomicI64,
     pub(super) readings: AtomicU64,
+    /// The newest time of a reading since the start, by the gateways' clocks.
+    pub(super) newest_ms: AtomicI64,
     pub(super) failures: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) pruned: AtomicU64,
@@ -287,6 +290,10 @@ impl<S: Sink> Follower<S> {
                     self.sink.take(self.decoder.config(), reading, lane);
                 }
             }
+            let newest = taken.lanes().into_iter().flat_map(|(_, readings)| readings);
+            let newest = newest.map(|reading| reading.sampled_at.0).max();
+            let newest_ms = &self.progress.newest_ms;
+            newest_ms.fetch_max(newest.unwrap_or(0), Ordering::AcqRel);
             let count = taken.readings() as u64;
             self.progress.readings.fetch_add(count, Ordering::Relaxed);
             self.decoder.taken = taken;
@@ -295,7 +302,8 @@ impl<S: Sink> Follower<S> {
         let state = self.decoder.changed_state();
         self.commit(last.0, state.as_deref())?;
         self.progress.through_ms.store(last.1.0, Ordering::Release);
-        if let Err(error) = self.sink.prune(last.1) {
+        let newest = Timestamp(self.progress.newest_ms.load(Ordering::Acquire));
+        if let Err(error) = self.sink.prune(last.1.min(newest)) {
             // Nothing is lost by it: it is tried again after the next batch.
             tracing::warn!(sink = self.name, %error, "nothing is pruned");
         }

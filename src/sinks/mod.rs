@@ -174,6 +174,15 @@ impl Sinks {
         self.0.sinks.iter().map(durable).min().unwrap_or(0)
     }
 
+    /// The newest time of a reading since the start, by the gateways' clocks; 0 before the first.
+    /// Nothing is let go by a time that no reading has come to: the centre's clock alone may have
+    /// been wrong.
+    pub fn newest(&self) -> Timestamp {
+        let series = self.0.sinks.first();
+        let newest = series.map(|(_, progress)| progress.newest_ms.load(Ordering::Acquire));
+        Timestamp(newest.unwrap_or(0))
+    }
+
     /// How far each has come.
     pub fn status(&self) -> Vec<SinkStatus> {
         let last = *self.0.committed.borrow();

@@ -471,3 +471,28 @@ fn behind_a_hole_no_value_is_read_with_the_aliases_from_before_it() {
     plant.follow();
     assert_eq!(plant.found(), plant.expected);
 }
+
+#[test]
+fn nothing_goes_by_a_time_that_no_reading_has_come_to() {
+    let mut plant = Plant::new();
+    plant.birth(&[(1, "TF.gas")]);
+    for place in 0..300 {
+        plant.data(1, f64::from(place));
+    }
+    let kept = Duration::from_hours(731 * 24);
+    let follow = |plant: &Plant| {
+        let sink = Trend::new(Series::open(plant.folder.path()).unwrap(), Some(kept));
+        let reader = Reader::open(&file_of(plant.folder.path())).unwrap();
+        let (pauses, stop) = (Pauses::default(), CancellationToken::new());
+        let mut follower = Follower::new("series", sink, reader, pauses, stop, runtime()).unwrap();
+        while follower.step().unwrap() == Step::More {}
+    };
+    // The centre's clock is years ahead, and nothing else is.
+    plant.now += 3 * 365 * 86_400_000;
+    plant.append(&Input::Tick);
+    follow(&plant);
+    assert_eq!(plant.found().len(), 300);
+    plant.data(1, 1.0);
+    follow(&plant);
+    assert!(plant.found().len() < 300, "what is sealed goes");
+}

@@ -143,6 +143,8 @@ pub enum SystemCondition {
     StoodStill,
     /// The centre is cut off from its broker: nothing can come in.
     CutOff,
+    /// The clock of the centre's host differs from the site's time: one of them is wrong.
+    HostClock,
 }
 
 impl SystemCondition {
@@ -158,6 +160,7 @@ impl SystemCondition {
             Self::SinkBehind => "sink_behind",
             Self::StoodStill => "stood_still",
             Self::CutOff => "cut_off",
+            Self::HostClock => "host_clock",
         }
     }
 }

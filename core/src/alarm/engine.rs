@@ -202,7 +202,9 @@ impl Engine {
         engine
     }
 
-    /// Takes one input at `now` (the centre's clock) and appends what followed to `effects`.
+    /// Takes one input at `now` (the centre's clock) and appends what followed to `effects`. Of what
+    /// time makes due it does only as much as leaves `effects` bounded; so give it an empty list,
+    /// or the one of what is to be kept together.
     pub fn apply(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Vec<Effect>) {
         if let Input::Blind { since } = input {
             // Before anything is due by a silence that was none.

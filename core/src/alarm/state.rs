@@ -53,6 +53,16 @@ pub enum State {
     OutOfService,
 }
 
+impl State {
+    /// An acknowledgement is owed and shown to be: active or returned, and not hidden.
+    pub fn is_owed(self) -> bool {
+        matches!(
+            self,
+            Self::Unacked | Self::RtnUnacked | Self::LatchedUnacked
+        )
+    }
+}
+
 impl Axes {
     /// An alarm to which nothing has happened.
     pub const NORMAL: Self = Self {

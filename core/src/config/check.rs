@@ -11,7 +11,8 @@ use super::alarms;
 use super::fault::{Faults, Place, quote};
 use super::limit::{self, RawLimit, Terms};
 use super::read::{self, Read};
-use super::standards::{Preset, SYSTEM};
+use super::site::are_doubtful;
+use super::standards::{Preset, SYSTEM, Standards};
 use super::{Config, Fault, SourceFile};
 use crate::alarm::Guidance;
 
@@ -22,19 +23,21 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
         return Err(faults.sorted());
     };
     check_complete(&read, main, &mut faults);
+    check_kinds(&read.standards, &mut faults);
     let guidance = guidance(&read, &mut faults);
     check_units(&read, &mut faults);
     check_points(&read, &mut faults);
     check_guidance(&read, &guidance, &mut faults);
     let limits = choose(&read, &mut faults);
-    check_kinds(&read, &limits, &mut faults);
+    check_limitless(&read, &limits, &mut faults);
     check_sources(&read, &limits, &mut faults);
     let standards = &read.standards;
-    if let (Some(warning), Some(hazard)) = (&standards.warning, &standards.hazard)
+    if let (Some((_, warning)), Some(hazard)) = (&standards.warning, &standards.hazard)
         && faults.is_empty()
     {
         return Ok(Config {
             alarms: alarms::all(&read, &limits, &guidance),
+            clock_offset_max: standards.clock_offset_max,
             warning: warning.clone(),
             hazard: hazard.clone(),
             group: read.site.group,
@@ -78,6 +81,20 @@ fn check_complete(read: &Read, main: &SourceFile, faults: &mut Faults) {
     ] {
         if none {
             faults.add(&Place::whole(&main.name), things, "none", "one at least");
+        }
+    }
+}
+
+/// A kind is a vessel's or a gas: a detector that counted as both would make red by itself.
+fn check_kinds(standards: &Standards, faults: &mut Faults) {
+    let (Some((place, warning)), Some(hazard)) = (&standards.warning, &standards.hazard) else {
+        return;
+    };
+    for kind in &warning.red_vessel_kinds {
+        if hazard.gas_kinds.contains(kind) {
+            let what = "warning, key `red_vessel_kinds`";
+            let allowed = "a kind that is not one of `gas_kinds`";
+            faults.add(place, what, quote(kind), allowed);
         }
     }
 }
@@ -130,6 +147,31 @@ fn check_units(read: &Read, faults: &mut Faults) {
     }
 }
 
+/// Where an id is faulty or used twice, it may be the one that a point means: that the point's
+/// name is not there would only be the same fault again, once a point.
+struct Doubtful<'a> {
+    gateways: bool,
+    units_of: BTreeSet<&'a str>,
+    sources: bool,
+}
+
+impl<'a> Doubtful<'a> {
+    fn of(read: &'a Read) -> Self {
+        let site = &read.site;
+        let (mut units, mut units_of) = (BTreeSet::new(), BTreeSet::new());
+        for (_, gateway, unit) in &site.units {
+            if unit.is_empty() || !units.insert((gateway, unit)) {
+                units_of.insert(gateway.as_str());
+            }
+        }
+        Self {
+            gateways: are_doubtful(site.gateways.iter().map(|it| it.id.as_str())),
+            units_of,
+            sources: are_doubtful(site.sources.iter().map(|(_, it)| it.id.as_str())),
+        }
+    }
+}
+
 /// What points name is there, and tags are unique.
 fn check_points(read: &Read, faults: &mut Faults) {
     let site = &read.site;
@@ -140,6 +182,7 @@ fn check_points(read: &Read, faults: &mut Faults) {
         .iter()
         .map(|(_, gateway, unit)| (gateway.as_str(), unit.as_str()))
         .collect();
+    let doubtful = Doubtful::of(read);
     let mut tags = BTreeSet::new();
     for (place, point) in &read.points {
         let what = |column| format!("point `{}`, column `{column}`", point.tag);
@@ -152,12 +195,16 @@ fn check_points(read: &Read, faults: &mut Faults) {
             faults.add(place, what("tag"), quote(&point.tag), allowed);
         }
         let (gateway, device) = (point.gateway.as_str(), point.device.as_str());
-        if gateways.contains("") {
-            // A faulty id may be the one that is meant.
+        if doubtful.gateways {
+            // That is told already.
         } else if !gateway.is_empty() && !gateways.contains(gateway) {
             let allowed = format!("a gateway of the main file: {}", list(&gateways));
             faults.add(place, what("gateway"), quote(gateway), allowed);
-        } else if !device.is_empty() && !gateway.is_empty() && !units.contains(&(gateway, device)) {
+        } else if !device.is_empty()
+            && !gateway.is_empty()
+            && !units.contains(&(gateway, device))
+            && !doubtful.units_of.contains(gateway)
+        {
             let own = units.iter().filter(|(of, _)| *of == gateway);
             let own: BTreeSet<_> = own.map(|(_, unit)| *unit).collect();
             let allowed = format!("a unit of `{gateway}`: {}", list(&own));
@@ -166,6 +213,7 @@ fn check_points(read: &Read, faults: &mut Faults) {
         if let Some(source) = point.source.as_deref()
             && !source.is_empty()
             && !sources.contains(source)
+            && !doubtful.sources
         {
             let allowed = format!("a source of the main file: {}", list(&sources));
             faults.add(place, what("source"), quote(source), allowed);
@@ -274,7 +322,7 @@ fn own_limits<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, Vec<
 /// Every kind is known, and a point without any limit is one on purpose: with a misspelt kind or
 /// position it would look watched and be silent. Of some kinds it may be so; then its position, if
 /// it has one, is known from a preset of whatever kind.
-fn check_kinds(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
+fn check_limitless(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
     let mut presets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for preset in &read.standards.presets {
         let of_kind = presets.entry(&preset.kind).or_default();
@@ -322,6 +370,9 @@ fn check_sources(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
         .filter(|(_, limits)| !limits.is_empty())
         .filter_map(|((_, point), _)| point.source.as_deref())
         .collect();
+    if Doubtful::of(read).sources {
+        return;
+    }
     for (place, source) in &read.site.sources {
         if !source.id.is_empty() && !alarmed.contains(source.id.as_str()) {
             let what = format!("source `{}`", source.id);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fault::{Faults, Place};
+use super::fault::{Faults, Place, quote};
 use super::fields::Fields;
 use crate::alarm::{Guidance, Priority, Setpoint};
 use crate::point::{Range, Text};
@@ -88,6 +88,36 @@ pub(super) fn is_fixed(setpoint: Setpoint) -> bool {
 
 fn is_mine(setpoint: Setpoint) -> bool {
     matches!(setpoint, Setpoint::MineAlarm | Setpoint::MineCut)
+}
+
+/// Reads a list of setpoints, one at least.
+pub(super) fn read_setpoints(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    faults: &mut Faults,
+) -> Vec<Setpoint> {
+    let words = fields.strings(key, faults);
+    let what = format!("{}, key `{key}`", fields.what);
+    let allowed = SETPOINTS.map(Setpoint::word).join(", ");
+    if words.is_empty() && fields.has(key) {
+        faults.add(
+            &fields.place,
+            &what,
+            "no setpoint",
+            format!("one of {allowed} at least"),
+        );
+    }
+    let mut setpoints = Vec::new();
+    for word in &words {
+        match SETPOINTS
+            .into_iter()
+            .find(|setpoint| setpoint.word() == word)
+        {
+            Some(setpoint) => setpoints.push(setpoint),
+            None => faults.add(&fields.place, &what, quote(word), &allowed),
+        }
+    }
+    setpoints
 }
 
 /// Reads a limit; none when its setpoint, limit or end cannot be told. Keys that a caller knows

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::AlarmDefinition;
+use crate::alarm::{AlarmDefinition, Setpoint};
 use crate::point::{Point, Text};
 
 /// Gathers faults; also for the shells' own files.
@@ -68,6 +68,12 @@ pub fn wanted(main: &SourceFile) -> Result<Vec<String>, Vec<Fault>> {
     read::wanted(main)
 }
 
+/// The ids of the gateways of a main file, in its order, whatever else may be wrong with the
+/// configuration; none when they cannot be told: an id is faulty, or used twice.
+pub fn gateway_ids(main: &SourceFile) -> Option<Vec<String>> {
+    read::gateway_ids(main)
+}
+
 /// A checked configuration: what both ends work by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -83,6 +89,8 @@ pub struct Config {
     pub points: Vec<Point>,
     /// Every alarm: limits first (in the order of the points), then those about the system.
     pub alarms: Vec<AlarmDefinition>,
+    /// A gateway's clock may differ from the centre's by so much, transport included.
+    pub clock_offset_max: Duration,
     /// When a source takes which colour.
     pub warning: WarningRules,
     /// When an alarm enters the ledger.
@@ -105,6 +113,7 @@ impl Config {
             sources: Vec::new(),
             points: Vec::new(),
             alarms: Vec::new(),
+            clock_offset_max: Duration::MAX,
             warning: WarningRules {
                 hold: Duration::ZERO,
                 blue_after: Duration::ZERO,
@@ -112,8 +121,10 @@ impl Config {
                 yellow_after: Duration::ZERO,
                 yellow_bad_share: 1.0,
                 orange_after: Duration::ZERO,
+                orange_level_max: 0,
                 orange_points: u32::MAX,
                 red_points: u32::MAX,
+                red_vessel_kinds: Vec::new(),
                 figure_source: Text::default(),
             },
             hazard: HazardRules {
@@ -123,7 +134,14 @@ impl Config {
                 gas_loss_of_view: never,
                 normal_before_close: Duration::ZERO,
                 recurs_within: Duration::ZERO,
+                supervise_after: u32::MAX,
                 gas_kinds: Vec::new(),
+                major: MajorRule {
+                    level_max: 0,
+                    chemical_setpoints: Vec::new(),
+                    mine_setpoints: Vec::new(),
+                    figure_source: Text::default(),
+                },
                 figure_source: Text::default(),
             },
         }
@@ -236,12 +254,16 @@ pub struct WarningRules {
     pub yellow_after: Duration,
     /// Share of points without good data that makes yellow (0–1).
     pub yellow_bad_share: f64,
-    /// Level-2 alarm for so long on a source of level 1 or 2: orange.
+    /// Level-2 alarm for so long on a source of `orange_level_max` or higher: orange.
     pub orange_after: Duration,
+    /// The lowest level of a source (1 the highest, 4 the lowest) for `orange_after`.
+    pub orange_level_max: u8,
     /// So many points in level 2 at once: orange.
     pub orange_points: u32,
     /// So many points in level 2 at once: red.
     pub red_points: u32,
+    /// Kinds of points whose HH together with a gas point in level 2 makes red.
+    pub red_vessel_kinds: Vec<String>,
     /// Where these figures come from.
     pub figure_source: Text,
 }
@@ -261,8 +283,26 @@ pub struct HazardRules {
     pub normal_before_close: Duration,
     /// A hazard that comes back within so long is linked to the old one.
     pub recurs_within: Duration,
+    /// A hazard that has failed so many re-checks is supervised by notice (挂牌督办).
+    pub supervise_after: u32,
     /// Kinds of points that count as gas.
     pub gas_kinds: Vec<String>,
+    /// Which alarms raise a candidate for a major hazard (重大隐患).
+    pub major: MajorRule,
+    /// Where these figures come from.
+    pub figure_source: Text,
+}
+
+/// Which alarms raise a candidate for a major hazard (重大隐患), which a person then judges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MajorRule {
+    /// The lowest level of a chemical source (1 the highest, 4 the lowest) for
+    /// `chemical_setpoints`.
+    pub level_max: u8,
+    /// Limits that do so at such a chemical source.
+    pub chemical_setpoints: Vec<Setpoint>,
+    /// Limits that do so at a mine.
+    pub mine_setpoints: Vec<Setpoint>,
     /// Where these figures come from.
     pub figure_source: Text,
 }

@@ -1,7 +1,7 @@
 //! Makes a configuration of many plants out of one, to try loads on.
 //!
 //! Plant 1 is the given site. Plant *k* is its copy with `P{k}.` before tags and sources and
-//! `p{k}-` before gateways. Texts in, texts out: what comes out is checked like any other.
+//! `p{k}-` before gateways; their names say the number too. Texts in, texts out: what comes out is checked like any other.
 
 use toml::{Table, Value};
 
@@ -71,6 +71,19 @@ fn prefix_lower(plant: u32, name: &str) -> String {
     format!("p{plant}-{name}")
 }
 
+/// Writes the number of the plant before the name of a thing, in each language that it has.
+fn number_name(plant: u32, item: &mut Value) {
+    for (language, number) in [
+        ("zh", format!("{plant}# ")),
+        ("en", format!("Plant {plant}: ")),
+    ] {
+        let name = item.get_mut("name").and_then(|name| name.get_mut(language));
+        if let Some(Value::String(name)) = name {
+            name.insert_str(0, &number);
+        }
+    }
+}
+
 fn multiply_main(text: &str, plants: u32) -> Result<String, String> {
     let mut main: Table = toml::from_str(text).map_err(|error| error.to_string())?;
     let lists: [(&str, &str, Prefix); 3] = [
@@ -89,6 +102,7 @@ fn multiply_main(text: &str, plants: u32) -> Result<String, String> {
                 if let Some(Value::String(id)) = item.get_mut(key) {
                     *id = prefix(plant, id);
                 }
+                number_name(plant, &mut item);
                 items.push(item);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::fault::{Faults, Place, quote};
 use super::fields::Document;
-use super::site::{self, Named, Site};
+use super::site::{self, Named, Site, are_doubtful};
 use super::standards::{self, Standards};
 use super::table;
 use super::{Fault, SourceFile};
@@ -27,6 +27,16 @@ pub(super) fn wanted(main: &SourceFile) -> Result<Vec<String>, Vec<Fault>> {
     } else {
         Err(faults.sorted())
     }
+}
+
+/// The ids of the gateways of a main file; none when they cannot be told.
+pub(super) fn gateway_ids(main: &SourceFile) -> Option<Vec<String>> {
+    let mut ignored = Faults::default();
+    let document = Document::parse(main, &mut ignored)?;
+    let (site, _) = site::read(&document, &mut ignored);
+    let ids: Vec<_> = site.gateways.into_iter().map(|it| it.id).collect();
+    let told = !ids.is_empty() && !are_doubtful(ids.iter().map(String::as_str));
+    told.then_some(ids)
 }
 
 /// Reads every file; none when one of them is missing or cannot be parsed, so that what refers to

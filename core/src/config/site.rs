@@ -33,6 +33,12 @@ pub(super) struct Named {
     pub(super) standards: Vec<String>,
 }
 
+/// Whether one of these ids is faulty or used twice.
+pub(super) fn are_doubtful<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = BTreeSet::new();
+    ids.any(|id| id.is_empty() || !seen.insert(id))
+}
+
 /// Reads which files the main file names.
 pub(super) fn named(root: &mut Fields<'_>, faults: &mut Faults) -> Named {
     let named = Named {

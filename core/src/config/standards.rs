@@ -8,8 +8,9 @@ use super::duration;
 use super::fault::{Faults, Place, quote};
 use super::fields::{Document, Fields};
 use super::limit::{self, RawGuidance, RawLimit, Terms};
-use super::{HazardRules, RaiseRule, WarningRules};
+use super::{Config, HazardRules, MajorRule, RaiseRule, WarningRules};
 use crate::alarm::SystemCondition;
+use crate::hazard::RECHECKS_MAX;
 
 /// All files of standards together.
 #[derive(Debug, Default)]
@@ -19,7 +20,8 @@ pub(super) struct Standards {
     pub(super) unlimited: Vec<String>,
     pub(super) guidance: Vec<RawGuidance>,
     pub(super) system: Vec<(Place, SystemCondition, Terms)>,
-    pub(super) warning: Option<WarningRules>,
+    pub(super) clock_offset_max: Duration,
+    pub(super) warning: Option<(Place, WarningRules)>,
     pub(super) hazard: Option<HazardRules>,
 }
 
@@ -44,7 +46,7 @@ impl Preset {
 }
 
 /// What the system can report about itself; each needs its table in the standards.
-pub(super) const SYSTEM: [SystemCondition; 9] = [
+pub(super) const SYSTEM: [SystemCondition; 10] = [
     SystemCondition::LossOfView,
     SystemCondition::ClockOffset,
     SystemCondition::Gap,
@@ -54,6 +56,7 @@ pub(super) const SYSTEM: [SystemCondition; 9] = [
     SystemCondition::SinkBehind,
     SystemCondition::StoodStill,
     SystemCondition::CutOff,
+    SystemCondition::HostClock,
 ];
 
 /// Durations of rules about warnings and hazards: nobody waits longer than a year.
@@ -62,6 +65,13 @@ const RULE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(8_7
 /// How long a point may be in calibration: with less no instrument can be calibrated, with more
 /// than a shift nobody would notice that it was forgotten (Davy's own bounds).
 const CALIBRATION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(8);
+
+/// How far a gateway's clock may be off: transport is in it, so that less would alarm by itself;
+/// with more no order of events could be told (Davy's own bounds).
+const CLOCK_OFFSET: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(1);
+
+/// Levels of a major hazard source, 1 the highest (GB 18218-2018).
+const LEVELS: RangeInclusive<u32> = 1..=4;
 
 /// Reads one file into `standards`.
 pub(super) fn read(document: &Document<'_>, standards: &mut Standards, faults: &mut Faults) {
@@ -94,7 +104,7 @@ pub(super) fn read(document: &Document<'_>, standards: &mut Standards, faults: &
     }
     if let Some(fields) = root.optional_table("warning", faults) {
         once(standards.warning.is_some(), &fields, faults);
-        standards.warning = Some(read_warning(fields, faults));
+        standards.warning = Some((fields.place.clone(), read_warning(fields, faults)));
     }
     if let Some(fields) = root.optional_table("ledger", faults) {
         once(standards.hazard.is_some(), &fields, faults);
@@ -175,6 +185,9 @@ fn read_system(mut fields: Fields<'_>, standards: &mut Standards, faults: &mut F
         if condition == SystemCondition::LossOfView {
             terms.calibration_max = inner.duration("calibration_max", CALIBRATION, faults);
         }
+        if condition == SystemCondition::ClockOffset {
+            standards.clock_offset_max = inner.duration("offset_max", CLOCK_OFFSET, faults);
+        }
         standards
             .system
             .push((inner.place.clone(), condition, terms));
@@ -191,8 +204,10 @@ fn read_warning(mut fields: Fields<'_>, faults: &mut Faults) -> WarningRules {
         yellow_after: fields.duration("yellow_after", RULE, faults),
         yellow_bad_share: fields.share("yellow_bad_share", faults),
         orange_after: fields.duration("orange_after", RULE, faults),
+        orange_level_max: read_level(&mut fields, "orange_level_max", faults),
         orange_points: fields.whole("orange_points", 1..=1_000, faults),
         red_points: fields.whole("red_points", 1..=1_000, faults),
+        red_vessel_kinds: fields.strings("red_vessel_kinds", faults),
         figure_source: fields.text("figure_source", faults),
     };
     // A lower colour must be easier to reach than the one above it.
@@ -219,8 +234,16 @@ fn read_warning(mut fields: Fields<'_>, faults: &mut Faults) -> WarningRules {
             faults.add(&fields.place, what, "more", allowed);
         }
     }
+    if rules.red_vessel_kinds.is_empty() && fields.has("red_vessel_kinds") {
+        let what = format!("{}, key `red_vessel_kinds`", fields.what);
+        faults.add(&fields.place, what, "no kind", "one at least");
+    }
     fields.finish(faults);
     rules
+}
+
+fn read_level(fields: &mut Fields<'_>, key: &'static str, faults: &mut Faults) -> u8 {
+    u8::try_from(fields.whole(key, LEVELS, faults)).unwrap_or_default()
 }
 
 fn read_hazard(mut fields: Fields<'_>, faults: &mut Faults) -> HazardRules {
@@ -231,11 +254,27 @@ fn read_hazard(mut fields: Fields<'_>, faults: &mut Faults) -> HazardRules {
         gas_loss_of_view: read_raise(&mut fields, "gas_loss_of_view", faults),
         normal_before_close: fields.duration("normal_before_close", RULE, faults),
         recurs_within: fields.duration("recurs_within", RULE, faults),
+        supervise_after: fields.whole("supervise_after", 1..=RECHECKS_MAX, faults),
         gas_kinds: fields.strings("gas_kinds", faults),
+        major: read_major(&mut fields, faults),
         figure_source: fields.text("figure_source", faults),
     };
     fields.finish(faults);
     rules
+}
+
+fn read_major(fields: &mut Fields<'_>, faults: &mut Faults) -> MajorRule {
+    let Some(mut inner) = fields.table("major", faults) else {
+        return Config::empty().hazard.major;
+    };
+    let rule = MajorRule {
+        level_max: read_level(&mut inner, "level_max", faults),
+        chemical_setpoints: limit::read_setpoints(&mut inner, "chemical_setpoints", faults),
+        mine_setpoints: limit::read_setpoints(&mut inner, "mine_setpoints", faults),
+        figure_source: inner.text("figure_source", faults),
+    };
+    inner.finish(faults);
+    rule
 }
 
 fn read_raise(fields: &mut Fields<'_>, key: &'static str, faults: &mut Faults) -> RaiseRule {

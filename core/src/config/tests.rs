@@ -145,7 +145,7 @@ fn limits_come_first_then_loss_of_view_then_the_gateways() {
         TF.gas.loss_of_view TF.pump.loss_of_view FACE.ch4.loss_of_view \
         FACE.ch4.fault.loss_of_view gw/gas.loss_of_view gw/mine.loss_of_view gw.loss_of_view \
         gw.clock_offset gw.gap gw.duplicate_identity gw.unusable gw.outbox_loss \
-        centre.sink_behind centre.stood_still centre.cut_off";
+        centre.sink_behind centre.stood_still centre.cut_off centre.host_clock";
     assert_eq!(names.join(" "), expected);
     assert_eq!(config.alarms[2].subject, Subject::Point(PointId(2)));
     let gap = &config.alarms[12];
@@ -291,14 +291,36 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
     let three = check(&multiply(&good(), 3).unwrap()).unwrap();
     assert_eq!(three.points[..one.points.len()], one.points[..]);
     assert_eq!(three.gateways[..1], one.gateways[..]);
-    // The centre's own three are not multiplied.
-    assert_eq!(three.alarms.len(), 3 * (one.alarms.len() - 3) + 3);
+    // The centre's own four are not multiplied.
+    assert_eq!(three.alarms.len(), 3 * (one.alarms.len() - 4) + 4);
     let copy = &three.points[2 * one.points.len()];
     assert_eq!(
         (copy.tag.as_str(), copy.gateway.as_str()),
         ("P3.TF.gas", "p3-gw")
     );
     assert_eq!(copy.source.as_deref(), Some("P3.TF"));
+    let names = |plant: usize| {
+        let (source, gateway) = (
+            &three.sources[plant * one.sources.len()],
+            &three.gateways[plant * one.gateways.len()],
+        );
+        [&source.name.zh, &source.name.en, &gateway.name.zh].map(String::as_str)
+    };
+    assert_eq!(
+        names(0),
+        [
+            &one.sources[0].name.zh,
+            &one.sources[0].name.en,
+            &one.gateways[0].name.zh
+        ]
+    );
+    for (name, first) in names(2).iter().zip(names(0)) {
+        assert!(
+            name.starts_with("3# ") || name.starts_with("Plant 3: "),
+            "{name}"
+        );
+        assert!(name.ends_with(first), "{name}");
+    }
     // What many alarms have in common is kept once.
     let of_view = |alarm: &&AlarmDefinition| alarm.name.ends_with(".loss_of_view");
     let views: Vec<_> = three.alarms.iter().filter(of_view).collect();

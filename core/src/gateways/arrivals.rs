@@ -110,6 +110,7 @@ impl Arrivals {
             self.count(*gap);
         }
         self.stored = stored.to_vec();
+        self.stored.sort_unstable_by_key(|kept| kept.run);
         missing
     }
 
@@ -188,7 +189,8 @@ impl Arrivals {
     /// What is still to come: behind newer messages, or the last of a run.
     fn gaps(&self) -> impl Iterator<Item = Missing> {
         self.received.runs().flat_map(|(run, ranges)| {
-            let kept = self.stored.iter().find(|kept| kept.run == run);
+            let place = self.stored.binary_search_by_key(&run, |kept| kept.run);
+            let kept = place.ok().and_then(|place| self.stored.get(place));
             let next = ranges.highest().saturating_add(1);
             let tail = kept.filter(|kept| next <= kept.last);
             let tail = tail.map(|kept| (next, kept.last));

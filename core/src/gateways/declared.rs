@@ -7,7 +7,7 @@
 //! messages hold from its birth to its death, its next birth, or until the centre loses sight of it,
 //! whichever comes first. What births were asked for and did not explain is not asked for again.
 //!
-//! Limits: [`ALIASES_MAX`] aliases of one gateway.
+//! Limits: [`ALIASES_MAX`] aliases of one gateway, [`READINGS_MAX`] readings of one message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use super::alias::Aliases;
 use super::said::Said;
 use super::{Directory, LinkEvent, Site, Taken, sender};
 use crate::config::Config;
-use crate::reading::{BadCause, PointId, Reading, Timestamp};
+use crate::reading::{BadCause, PointId, READINGS_MAX, Reading, Timestamp};
 use crate::sparkplug::{Birth, DataType, Metric, Topic, Walk};
 
 /// Aliases of one gateway that are remembered. A birth that goes beyond makes all others forgotten:
@@ -135,6 +135,9 @@ impl Declared {
         taken: &mut Taken,
     ) -> Result<Unread, String> {
         let mut unread = Unread::default();
+        if let Said::NodeBirth(birth) | Said::UnitBirth(_, birth) = said {
+            check_birth(birth, site)?;
+        }
         match said {
             Said::NodeBirth(birth) => {
                 self.bd_seq = birth.bd_seq;
@@ -244,8 +247,7 @@ impl Declared {
         let mut unread = Unread::default();
         for metric in walk {
             let metric = metric.map_err(|error| {
-                taken.live.truncate(first.0);
-                taken.historical.truncate(first.1);
+                taken.truncate(first);
                 error.to_string()
             })?;
             if is_own(&metric) {
@@ -258,6 +260,10 @@ impl Declared {
                 }
                 continue;
             };
+            if taken.readings() - (first.0 + first.1) >= READINGS_MAX {
+                taken.truncate(first);
+                return Err(too_many("more"));
+            }
             let lane = if metric.is_historical {
                 &mut taken.historical
             } else {
@@ -305,6 +311,23 @@ impl Declared {
             (None, None) => None,
         }
     }
+}
+
+/// A birth whose values are readings holds no more of them than a message may.
+fn check_birth(birth: &Birth, site: Site<'_>) -> Result<(), String> {
+    if birth.last.is_some() || birth.metrics.len() <= READINGS_MAX {
+        return Ok(());
+    }
+    let metrics = birth.metrics.iter();
+    let readings = metrics.filter(|metric| site.point(&metric.name).is_some());
+    match readings.count() {
+        found if found > READINGS_MAX => Err(too_many(&found.to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn too_many(found: &str) -> String {
+    format!("readings of one message: found {found}; allowed are {READINGS_MAX}")
 }
 
 /// Whether a metric is about the gateway itself.

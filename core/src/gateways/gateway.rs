@@ -29,9 +29,6 @@ const DUPLICATE_HOLD: Duration = Duration::from_mins(10);
 /// Births are asked for again at most so often.
 const REBIRTH_PAUSE: Duration = Duration::from_secs(10);
 
-/// A gateway's clock may differ by so much, transport included (AQ and site practice: 1 s).
-const CLOCK_OFFSET_MAX_MS: i64 = 1_000;
-
 /// One gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gateway {
@@ -57,6 +54,8 @@ pub struct Gateway {
     pub skipped: u64,
     /// Centre's clock minus the gateway's at its last live message, in ms.
     pub clock_offset_ms: i64,
+    /// That is more than the configuration allowed, and was told.
+    clock_is_off: bool,
     pub(super) declared: Declared,
     pub(super) arrivals: Arrivals,
     held: BTreeMap<SystemCondition, Timestamp>,
@@ -156,7 +155,7 @@ impl Gateway {
             }
             Said::UnitDeath(unit, _) => self.unit_dies(site.id, unit, taken),
             Said::Data { unit, walk, .. } => {
-                self.read(now, site.id, *unit, walk.timestamp, taken);
+                self.read(now, site, *unit, walk.timestamp, taken);
             }
             Said::Nothing => {}
         }
@@ -273,16 +272,17 @@ impl Gateway {
     fn read(
         &mut self,
         now: Timestamp,
-        id: &str,
+        site: Site<'_>,
         unit: Option<&str>,
         published_at: Option<Timestamp>,
         taken: &mut Taken,
     ) {
+        let id = site.id;
         if unit.is_some() && !self.online {
             self.want_rebirth(now, id, taken);
         }
         if let (true, Some(published_at)) = (taken.historical.is_empty(), published_at) {
-            self.clock(now, id, published_at, taken);
+            self.clock(now, site, published_at, taken);
         }
         if let Some(unit) = unit
             && taken.live.iter().any(|reading| !reading.quality.is_bad())
@@ -310,12 +310,19 @@ impl Gateway {
     }
 
     /// Whether the gateway's clock is near enough to the centre's.
-    fn clock(&mut self, now: Timestamp, id: &str, published_at: Timestamp, taken: &mut Taken) {
-        let before = self.clock_offset_ms.abs() > CLOCK_OFFSET_MAX_MS;
+    fn clock(
+        &mut self,
+        now: Timestamp,
+        site: Site<'_>,
+        published_at: Timestamp,
+        taken: &mut Taken,
+    ) {
         self.clock_offset_ms = now.ms_since(published_at);
-        let after = self.clock_offset_ms.abs() > CLOCK_OFFSET_MAX_MS;
-        if before != after {
-            taken.condition(gateway(id), SystemCondition::ClockOffset, after);
+        let offset = Duration::from_millis(self.clock_offset_ms.unsigned_abs());
+        let is_off = offset > site.config.clock_offset_max;
+        if is_off != self.clock_is_off {
+            self.clock_is_off = is_off;
+            taken.condition(gateway(site.id), SystemCondition::ClockOffset, is_off);
         }
     }
 

@@ -114,6 +114,12 @@ pub enum LinkEvent {
 }
 
 impl Taken {
+    /// Drops the readings behind so many live and so many historical ones.
+    pub(super) fn truncate(&mut self, (live, historical): (usize, usize)) {
+        self.live.truncate(live);
+        self.historical.truncate(historical);
+    }
+
     /// A condition of the system begins or ends.
     pub(super) fn condition(&mut self, of: Subject, condition: SystemCondition, active: bool) {
         self.system.push((of, condition, active));

@@ -1,15 +1,15 @@
 //! What must hold before a step is taken: the guards of every step, in one table.
 //!
-//! Invariants: a guard only looks; the first one that does not hold is told, with what would
-//! satisfy it. All that a person writes into an entry is bounded, in size and in number, so an
+//! Invariants: a guard only looks; the first one that does not hold is told (`refused.rs`), with what
+//! would satisfy it. All that a person writes into an entry is bounded, in size and in number, so an
 //! entry cannot grow without end.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::step::{HazardCommand, HazardStep, had_a_hand_in, same_person};
+use super::refused::Refused;
+use super::step::{FiveItems, HazardCommand, HazardStep, had_a_hand_in, same_person};
 use super::{Class, EvidencePart, Hazard, Owed, Stand};
+use crate::config::HazardRules;
 use crate::reading::Timestamp;
 
 /// Letters of a name (Davy's own figure, as are the others without a source).
@@ -31,20 +31,11 @@ pub const RECHECKS_MAX: u32 = 100;
 /// The least time that a notice may give once the deadline of the class has passed.
 const OVERDUE_NOTICE_MIN: Duration = Duration::from_hours(24);
 
-/// A step was refused: which guard, and what would satisfy it. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// The guard that forbids it.
-    pub guard: String,
-    /// What would satisfy it.
-    pub satisfied_by: String,
-}
-
 /// What the guards look at.
 pub(super) struct Moment<'a> {
     pub(super) now: Timestamp,
     pub(super) stand: &'a Stand,
-    pub(super) normal_before_close: Duration,
+    pub(super) rules: &'a HazardRules,
 }
 
 /// What must hold.
@@ -76,7 +67,7 @@ enum Guard {
     NotActive,
     /// None of its alarms is in the list: normal, acknowledged, reset.
     Answered,
-    /// Seen to be normal for long enough.
+    /// Seen to be normal for long enough; with a reason for each alarm that nobody measures.
     Normal,
     /// Open, major, not supervised yet.
     Supervisable,
@@ -109,16 +100,17 @@ pub(super) fn check(
     command: &HazardCommand,
 ) -> Result<(), Refused> {
     if command.by.trim().is_empty() {
-        return refuse("every step names who takes it", "a name in `by`");
+        return Err(Refused::NoName);
     }
     bounded(command)?;
     if let Some(from) = command.step.from()
         && hazard.state != from
     {
-        return refuse(
-            format!("the entry is {:?}", hazard.state),
-            format!("`{}` is a step from {from:?}", command.step.word()),
-        );
+        return Err(Refused::State {
+            state: hazard.state,
+            step: command.step.word().into(),
+            from,
+        });
     }
     let mut guards = guards(&command.step).iter();
     guards.try_for_each(|guard| guard.check(hazard, moment, command))
@@ -134,53 +126,33 @@ impl Guard {
         match (self, &command.step) {
             (Self::Comment(what), _) => need_comment(command, what),
             (Self::Second, HazardStep::Reject { second }) => {
-                need_other(second, &command.by, "the second person")
+                need_other(second, &command.by, "second")
             }
             (Self::Approved, HazardStep::Extend { approved_by, .. }) => {
-                need_other(approved_by, &command.by, "the one who approves")
+                need_other(approved_by, &command.by, "approved_by")
             }
             (Self::Extension, HazardStep::Extend { until, .. }) => {
                 extension(hazard, moment.now, *until)
             }
-            (Self::FiveItems, HazardStep::Notice { five_items, .. }) => {
-                let empty = |(item, _): &(&str, &str)| item.trim().is_empty();
-                match five_items.named().into_iter().find(empty) {
-                    Some((_, missing)) => refuse(
-                        format!("the five items (五落实) lack: {missing}"),
-                        "all five: responsibility, measures, funds, time limit, contingency plan",
-                    ),
-                    None => Ok(()),
-                }
-            }
+            (Self::FiveItems, HazardStep::Notice { five_items, .. }) => need_items(five_items),
             (Self::NoticeDeadline, HazardStep::Notice { deadline, .. }) => {
                 notice_deadline(hazard, moment.now, *deadline)
             }
             (Self::TrendFiled, _) if !hazard.evidence.contains_key(&EvidencePart::Before) => {
-                refuse(
-                    "no trend is attached yet",
-                    "the frozen trend; it is filed within seconds",
-                )
+                Err(Refused::NoTrend)
             }
             (Self::NotFiled, HazardStep::FileEvidence { part, .. })
                 if hazard.evidence.contains_key(part) =>
             {
-                refuse(
-                    "this half of the evidence is frozen",
-                    "nothing: it is never written again",
-                )
+                Err(Refused::AlreadyFiled)
             }
-            (Self::General, _) if hazard.class == Class::Major => refuse(
-                "a major hazard is not fixed on the spot",
-                "a notice with the five items",
-            ),
-            (Self::Reviewer, _) if had_a_hand_in(hazard, &command.by) => refuse(
-                format!("`{}` found, verified or rectified it", command.by.trim()),
-                "a re-check by a person who did none of these",
-            ),
-            (Self::RechecksLeft, _) if hazard.failed_rechecks >= RECHECKS_MAX => refuse(
-                format!("it has failed {RECHECKS_MAX} re-checks"),
-                "a re-check that it passes",
-            ),
+            (Self::General, _) if hazard.class == Class::Major => Err(Refused::Major),
+            (Self::Reviewer, _) if had_a_hand_in(hazard, &command.by) => Err(Refused::HadAHand {
+                by: command.by.trim().into(),
+            }),
+            (Self::RechecksLeft, _) if hazard.failed_rechecks >= RECHECKS_MAX => {
+                Err(Refused::Rechecked { max: RECHECKS_MAX })
+            }
             (Self::NotActive | Self::Answered, _) => answered(self, moment.stand),
             (Self::Normal, _) => need_normal(hazard, moment, command),
             (Self::Supervisable, _) => supervisable(hazard),
@@ -190,32 +162,24 @@ impl Guard {
     }
 }
 
-fn refuse<T>(guard: impl Into<String>, satisfied_by: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused {
-        guard: guard.into(),
-        satisfied_by: satisfied_by.into(),
-    })
-}
-
 /// No text is longer than may be kept. The evidence is the system's own, bounded where it is made.
 fn bounded(command: &HazardCommand) -> Result<(), Refused> {
-    let size = |what: &str, text: &str, max: usize| {
+    let size = |field: &str, text: &str, max: usize| {
         let letters = text.chars().count();
         if letters <= max {
             return Ok(());
         }
-        refuse(
-            format!("{what} has {letters} letters"),
-            format!("at most {max}"),
-        )
+        Err(Refused::TooLong {
+            field: field.into(),
+            letters,
+            max,
+        })
     };
-    size("the name in `by`", &command.by, NAME_MAX)?;
-    size("the comment", &command.comment, TEXT_MAX)?;
+    size("by", &command.by, NAME_MAX)?;
+    size("comment", &command.comment, TEXT_MAX)?;
     match &command.step {
-        HazardStep::Reject { second: name }
-        | HazardStep::Extend {
-            approved_by: name, ..
-        } => size("the other person's name", name, NAME_MAX),
+        HazardStep::Reject { second } => size("second", second, NAME_MAX),
+        HazardStep::Extend { approved_by, .. } => size("approved_by", approved_by, NAME_MAX),
         HazardStep::Notice { five_items, .. } => {
             let mut items = five_items.named().into_iter();
             items.try_for_each(|(item, name)| size(name, item, TEXT_MAX))
@@ -226,19 +190,32 @@ fn bounded(command: &HazardCommand) -> Result<(), Refused> {
 
 fn need_comment(command: &HazardCommand, what: &str) -> Result<(), Refused> {
     if command.comment.trim().is_empty() {
-        return refuse(format!("{what} is needed"), format!("{what} in `comment`"));
+        return Err(Refused::NoComment {
+            step: command.step.word().into(),
+            what: what.into(),
+        });
     }
     Ok(())
 }
 
-fn need_other(other: &str, by: &str, role: &str) -> Result<(), Refused> {
+fn need_other(other: &str, by: &str, field: &str) -> Result<(), Refused> {
     if other.trim().is_empty() || same_person(other, by) || same_person(other, "system") {
-        return refuse(
-            format!("{role} must be another person"),
-            format!("a name other than `{}`", by.trim()),
-        );
+        return Err(Refused::SamePerson {
+            field: field.into(),
+            by: by.trim().into(),
+        });
     }
     Ok(())
+}
+
+fn need_items(items: &FiveItems) -> Result<(), Refused> {
+    let empty = items.named().into_iter();
+    let empty = empty.filter(|(item, _)| item.trim().is_empty());
+    let missing: Vec<String> = empty.map(|(_, name)| name.into()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Refused::FiveItems { missing })
 }
 
 /// A notice keeps to the deadline of the class. Once that has passed, what is overdue must still
@@ -252,53 +229,45 @@ fn notice_deadline(hazard: &Hazard, now: Timestamp, asked: Timestamp) -> Result<
         now + of_class.max(OVERDUE_NOTICE_MIN)
     };
     if asked <= now || asked > latest {
-        return refuse(
-            format!("deadline {} is not allowed", asked.0),
-            format!("a time after now and up to {}", latest.0),
-        );
+        return Err(Refused::Deadline {
+            asked_ms: asked,
+            latest_ms: latest,
+        });
     }
     Ok(())
 }
 
 fn extension(hazard: &Hazard, now: Timestamp, until: Timestamp) -> Result<(), Refused> {
     if now >= hazard.deadline {
-        return refuse(
-            "the deadline has passed",
-            "an extension asked before it expires",
-        );
+        return Err(Refused::DeadlinePassed {
+            deadline_ms: hazard.deadline,
+        });
     }
     if hazard.extensions >= EXTENSIONS_MAX {
-        return refuse(
-            format!("it was extended {EXTENSIONS_MAX} times"),
-            "nothing: it must be put right",
-        );
+        return Err(Refused::Extended {
+            max: EXTENSIONS_MAX,
+        });
     }
     let latest = now + EXTENSION_MAX;
     if until <= hazard.deadline || until > latest {
-        return refuse(
-            format!("the new deadline {} is not later, or too late", until.0),
-            format!("a time after {} and up to {}", hazard.deadline.0, latest.0),
-        );
+        return Err(Refused::Extension {
+            asked_ms: until,
+            after_ms: hazard.deadline,
+            latest_ms: latest,
+        });
     }
     Ok(())
 }
 
 fn answered(guard: Guard, stand: &Stand) -> Result<(), Refused> {
-    match &stand.owed {
-        Some((Owed::ReturnToNormal, alarm)) => refuse(
-            format!("its alarm `{alarm}` has not returned to normal"),
-            "the alarm normal, as a good reading says",
-        ),
+    let Some((owed, alarm)) = stand.owed.clone() else {
+        return Ok(());
+    };
+    match owed {
+        Owed::ReturnToNormal => Err(Refused::AlarmActive { alarm }),
         _ if guard == Guard::NotActive => Ok(()),
-        Some((Owed::Acknowledgement, alarm)) => refuse(
-            format!("its alarm `{alarm}` is not acknowledged"),
-            "an acknowledgement in the list of alarms",
-        ),
-        Some((Owed::Reset, alarm)) => refuse(
-            format!("its alarm `{alarm}` is latched"),
-            "a reset in the list of alarms",
-        ),
-        None => Ok(()),
+        Owed::Acknowledgement => Err(Refused::AlarmOwed { alarm }),
+        Owed::Reset => Err(Refused::AlarmLatched { alarm }),
     }
 }
 
@@ -307,46 +276,34 @@ fn need_normal(
     moment: &Moment<'_>,
     command: &HazardCommand,
 ) -> Result<(), Refused> {
-    let wait = moment.normal_before_close;
+    let wait = moment.rules.normal_before_close;
     let hours = wait.as_secs() / 3600;
-    if let Some(alarm) = &moment.stand.gone {
-        if command.comment.trim().is_empty() {
-            return refuse(
-                format!("its alarm `{alarm}` is no longer configured: nobody measures it"),
-                "in `comment`, the reason why it can be closed all the same",
-            );
-        }
+    let gone = &moment.stand.gone;
+    if let Some(alarm) = gone.first().filter(|_| command.comment.trim().is_empty()) {
+        return Err(Refused::NotMeasured {
+            alarm: alarm.clone(),
+        });
+    }
+    if gone.len() == hazard.alarms.len() {
         return Ok(());
     }
     match hazard.seen_normal_since(moment.stand) {
         Some(since) if moment.now >= since + wait => Ok(()),
-        Some(since) => refuse(
-            format!("it is seen to be normal only since {}", since.0),
-            format!("normal without a break until {}", (since + wait).0),
-        ),
-        None if moment.stand.seen_since.is_none() => refuse(
-            "its point cannot be seen now: whether it is normal is unknown",
-            format!("good readings, normal without a break for {hours} h"),
-        ),
-        None => refuse(
-            "its alarm has not returned to normal",
-            format!("normal without a break for {hours} h"),
-        ),
+        Some(since) => Err(Refused::NormalTooShort {
+            since_ms: since,
+            until_ms: since + wait,
+        }),
+        None if moment.stand.seen_since.is_none() => Err(Refused::Unseen { hours }),
+        None => Err(Refused::NotNormal { hours }),
     }
 }
 
 fn supervisable(hazard: &Hazard) -> Result<(), Refused> {
     if !hazard.state.is_open() || hazard.class != Class::Major {
-        return refuse(
-            "only an open major hazard is supervised",
-            "class major, not closed",
-        );
+        return Err(Refused::NotSupervisable);
     }
     if hazard.supervised {
-        return refuse(
-            "it is supervised already",
-            "nothing: it stays so until closed",
-        );
+        return Err(Refused::Supervised);
     }
     Ok(())
 }

@@ -14,10 +14,16 @@ use super::{
     Hazard, HazardChange, HazardCommand, HazardState, Judged, OCCURRENCES_MAX, Refused, Rule,
     Stand, StoryLine,
 };
+use crate::config::HazardRules;
 use crate::reading::Timestamp;
 
 /// Moments kept of one alarm to count its repeats, if its rule does not ask for more.
 const REPEATS_KEPT: usize = 16;
+
+/// Entries that time alone changes at once; of what a flood has found, all are due at one moment.
+/// An entry is some 2 kB, and 60 kB with a long story in it: so one input of the journal stays
+/// below what it may hold (64 MiB). The rest is due at once, in the next one.
+pub(crate) const DUE_MAX: usize = 1_000;
 
 /// An alarm was raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,15 +170,21 @@ impl Ledger {
         }
     }
 
-    /// Another configuration is in force. What it does not name is unknown, and not normal; what
-    /// it names again is normal from now on at the earliest.
-    pub fn configured(&mut self, now: Timestamp, is_known: impl Fn(&str) -> bool) {
+    /// Another configuration is in force. An entry of which it names nothing is unknown, and not
+    /// normal; what it names and the one before did not is normal from now on at the earliest.
+    pub fn configured(
+        &mut self,
+        now: Timestamp,
+        was_known: impl Fn(&str) -> bool,
+        is_known: impl Fn(&str) -> bool,
+    ) {
         let open = self.kept.hazards.values_mut();
         for hazard in open.filter(|hazard| hazard.state.is_open()) {
-            if !hazard.alarms.iter().all(|alarm| is_known(alarm)) {
+            let mut known = hazard.alarms.iter().filter(|alarm| is_known(alarm));
+            if known.clone().next().is_none() {
                 hazard.normal_since = None;
-            } else if hazard.active_alarms.is_empty() {
-                hazard.normal_since.get_or_insert(now);
+            } else if hazard.active_alarms.is_empty() && known.any(|alarm| !was_known(alarm)) {
+                hazard.normal_since = Some(now);
             }
         }
     }
@@ -186,7 +198,8 @@ impl Ledger {
         is_live: impl Fn(u64) -> Option<bool>,
         changes: &mut Vec<HazardChange>,
     ) {
-        while let Some((at, occurrence)) = self.due.first().copied()
+        while changes.len() < DUE_MAX
+            && let Some((at, occurrence)) = self.due.first().copied()
             && at <= now
         {
             self.due.pop_first();
@@ -205,7 +218,8 @@ impl Ledger {
                 None => {}
             }
         }
-        while let Some((at, id)) = self.deadlines.first().copied()
+        while changes.len() < DUE_MAX
+            && let Some((at, id)) = self.deadlines.first().copied()
             && at <= now
         {
             self.deadlines.pop_first();
@@ -233,26 +247,21 @@ impl Ledger {
         number: u64,
         command: &HazardCommand,
         stand: &Stand,
-        normal_before_close: Duration,
+        rules: &HazardRules,
         changes: &mut Vec<HazardChange>,
     ) -> Result<(), Refused> {
         let Some(hazard) = self.kept.hazards.get(&command.hazard) else {
-            return Err(Refused {
-                guard: format!("no open entry {}", command.hazard),
-                satisfied_by: "the number of an entry that is not closed".into(),
+            return Err(Refused::NoEntry {
+                hazard: command.hazard,
             });
         };
-        let moment = Moment {
-            now,
-            stand,
-            normal_before_close,
-        };
+        let moment = Moment { now, stand, rules };
         check(hazard, &moment, command)?;
         let mut hazard = hazard.clone();
         self.unindex(&hazard);
         let from = Some(hazard.state);
         let by = command.by.trim();
-        carry_out(&mut hazard, number, by, &command.step);
+        carry_out(&mut hazard, number, command, rules);
         hazard.overdue &= hazard.state.is_open();
         let (word, comment) = (command.step.word(), &command.comment);
         changes.push(told(&mut hazard, now, by, word, comment, from));

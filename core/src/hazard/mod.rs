@@ -7,7 +7,8 @@
 //! Invariants: an alarm has at most one open entry for one rule; only an operator's step moves an
 //! entry, time only marks it overdue; an entry raised by an alarm closes only when its alarms are
 //! answered and its subject was seen to be normal for long enough. What cannot be seen is unknown,
-//! and never normal.
+//! and never normal. For an alarm that is no longer configured a person gives a reason instead; the
+//! others of the entry are waited for all the same.
 //!
 //! Limits: persons are known by the name under which they signed in. Of the second person of a
 //! rejection and the one who approves an extension only the name is known.
@@ -22,10 +23,12 @@ use crate::reading::Timestamp;
 
 mod guard;
 mod ledger;
+mod refused;
 mod step;
 
-pub use guard::{EXTENSION_MAX, EXTENSIONS_MAX, NAME_MAX, RECHECKS_MAX, Refused, TEXT_MAX};
+pub use guard::{EXTENSION_MAX, EXTENSIONS_MAX, NAME_MAX, RECHECKS_MAX, TEXT_MAX};
 pub use ledger::{Ledger, Occurred, Returned};
+pub use refused::Refused;
 pub use step::{FiveItems, HazardCommand, HazardStep};
 
 /// One entry of the ledger.
@@ -59,8 +62,9 @@ pub struct Hazard {
     pub alarms: BTreeSet<String>,
     /// Those of them that are active now.
     pub active_alarms: BTreeSet<String>,
-    /// Since when none of them is active; none while one is, or is no longer configured. Whether
-    /// the point was seen all that time is not in it: see [`Hazard::seen_normal_since`].
+    /// Since when none of those that are configured is active; none while one is, and when nothing
+    /// of it is configured any more. Whether the point was seen all that time is not in it: see
+    /// [`Hazard::seen_normal_since`].
     pub normal_since: Option<Timestamp>,
     /// Who put it right, once somebody said so.
     pub rectified_by: Option<String>,
@@ -79,10 +83,9 @@ pub struct Hazard {
 }
 
 impl Hazard {
-    /// Since when its subject is normal, and was seen to be so without a break.
+    /// Since when what is still measured of it is normal, and was seen to be so without a break.
     pub fn seen_normal_since(&self, stand: &Stand) -> Option<Timestamp> {
-        let seen = stand.seen_since.filter(|_| stand.gone.is_none())?;
-        Some(self.normal_since?.max(seen))
+        Some(self.normal_since?.max(stand.seen_since?))
     }
 }
 
@@ -91,9 +94,9 @@ impl Hazard {
 pub struct Stand {
     /// What is owed for one of its alarms, the heaviest; none when none is in the alarm list.
     pub owed: Option<(Owed, String)>,
-    /// One of its alarms that is no longer configured: nobody measures whether it is normal.
-    pub gone: Option<String>,
-    /// Centre's clock: since when every reading of its point is good; none while it is not.
+    /// Those of its alarms that are no longer configured: nobody measures whether they are normal.
+    pub gone: Vec<String>,
+    /// Centre's clock: since when every reading for the others is good; none while one is not.
     /// [`Timestamp::MIN`] for what is not about a point.
     pub seen_since: Option<Timestamp>,
 }
@@ -102,7 +105,7 @@ impl Stand {
     /// Of what is not there.
     pub const UNKNOWN: Self = Self {
         owed: None,
-        gone: None,
+        gone: Vec::new(),
         seen_since: None,
     };
 }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Class, EvidencePart, Hazard, HazardState};
+use crate::config::HazardRules;
 use crate::reading::Timestamp;
 
 /// A person's (or the evidence follower's) step on one entry.
@@ -87,14 +88,14 @@ pub struct FiveItems {
 }
 
 impl FiveItems {
-    /// Each item with what it is called.
+    /// Each item with its name in the step.
     pub(super) fn named(&self) -> [(&str, &'static str); 5] {
         [
-            (self.responsibility.as_str(), "responsibility (责任)"),
-            (self.measures.as_str(), "measures (措施)"),
-            (self.funds.as_str(), "funds (资金)"),
-            (self.time_limit.as_str(), "time limit (时限)"),
-            (self.contingency_plan.as_str(), "contingency plan (预案)"),
+            (self.responsibility.as_str(), "responsibility"),
+            (self.measures.as_str(), "measures"),
+            (self.funds.as_str(), "funds"),
+            (self.time_limit.as_str(), "time_limit"),
+            (self.contingency_plan.as_str(), "contingency_plan"),
         ]
     }
 }
@@ -140,8 +141,13 @@ pub(super) fn allowed(state: HazardState) -> &'static [&'static str] {
 }
 
 /// Carries out a step that its guards allow. `number` is the step's entry in the journal.
-pub(super) fn carry_out(hazard: &mut Hazard, number: u64, by: &str, step: &HazardStep) {
-    match step {
+pub(super) fn carry_out(
+    hazard: &mut Hazard,
+    number: u64,
+    command: &HazardCommand,
+    rules: &HazardRules,
+) {
+    match &command.step {
         HazardStep::Verify { class } => {
             hazard.class = *class;
             hazard.state = HazardState::Registered;
@@ -162,12 +168,12 @@ pub(super) fn carry_out(hazard: &mut Hazard, number: u64, by: &str, step: &Hazar
             hazard.deadline_missed = false;
         }
         HazardStep::FixOnTheSpot | HazardStep::Submit => {
-            hazard.rectified_by = Some(by.to_owned());
+            hazard.rectified_by = Some(command.by.trim().to_owned());
             hazard.state = HazardState::Submitted;
         }
         HazardStep::FailRecheck => {
             hazard.failed_rechecks += 1;
-            hazard.supervised |= hazard.failed_rechecks >= 2;
+            hazard.supervised |= hazard.failed_rechecks >= rules.supervise_after;
             hazard.state = HazardState::Rectifying;
         }
         HazardStep::PassRecheck => hazard.state = HazardState::Closed,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::RaiseRule;
+use crate::config::{Config, HazardRules};
 
 const HOUR: i64 = 3_600_000;
 const DAY: Duration = Duration::from_hours(24);
@@ -35,9 +36,17 @@ fn judged(alarm: &str, rule: Rule, after: Duration, repeats: u32) -> Judged {
 /// In view, and nothing owed.
 const ANSWERED: Stand = Stand {
     owed: None,
-    gone: None,
+    gone: Vec::new(),
     seen_since: Some(Timestamp::MIN),
 };
+
+fn rules(normal_before_close: Duration) -> HazardRules {
+    HazardRules {
+        normal_before_close,
+        supervise_after: 2,
+        ..Config::empty().hazard
+    }
+}
 
 /// A ledger and what it said so far.
 struct Book {
@@ -91,8 +100,14 @@ impl Book {
             step,
         };
         let now = Timestamp(hour * HOUR);
-        self.ledger
-            .command(now, 1, &command, &self.stand, DAY, &mut self.changes)
+        self.ledger.command(
+            now,
+            1,
+            &command,
+            &self.stand,
+            &rules(DAY),
+            &mut self.changes,
+        )
     }
 
     fn events(&self) -> Vec<&str> {
@@ -207,7 +222,7 @@ fn each_guard_refuses_and_changes_nothing() -> Result<(), Refused> {
         let answer = book.step(hour, by, step);
         let said = answer
             .err()
-            .map(|refused| refused.guard)
+            .map(|refused| refused.to_string())
             .unwrap_or_default();
         assert!(said.contains(guard), "expected {guard:?}, got {said:?}");
         assert_eq!(book.ledger, before);
@@ -251,7 +266,7 @@ fn each_guard_refuses_and_changes_nothing() -> Result<(), Refused> {
         five_items: items,
         deadline: Timestamp(20 * HOUR),
     };
-    refused(&mut book, 2, "chen", no_funds, "资金");
+    refused(&mut book, 2, "chen", no_funds, "funds");
     refused(&mut book, 2, "chen", notice(25), "deadline");
     book.step(2, "chen", notice(20))?;
     let extend = |approved_by: &str| HazardStep::Extend {
@@ -365,19 +380,19 @@ fn what_people_may_add_to_an_entry_is_bounded() -> Result<(), Refused> {
     book.step(1, "chen", HazardStep::Verify { class })?;
     book.step(1, "chen", HazardStep::Supervise)?;
     let again = book.step(1, "chen", HazardStep::Supervise);
-    assert!(again.is_err_and(|refused| refused.guard.contains("already")));
+    assert!(again.is_err_and(|refused| refused.to_string().contains("already")));
     book.step(1, "chen", notice(20))?;
     let extend = |hour: i64| HazardStep::Extend {
         until: Timestamp(hour * HOUR),
         approved_by: "zhao".into(),
     };
     let too_late = book.step(1, "chen", extend(1 + 24 * 366 + 1));
-    assert!(too_late.is_err_and(|refused| refused.guard.contains("too late")));
+    assert!(too_late.is_err_and(|refused| refused.to_string().contains("too late")));
     for time in 0..i64::from(EXTENSIONS_MAX) {
         book.step(1, "chen", extend(21 + time))?;
     }
     let once_more = book.step(1, "chen", extend(100));
-    assert!(once_more.is_err_and(|refused| refused.guard.contains("extended 10 times")));
+    assert!(once_more.is_err_and(|refused| refused.to_string().contains("extended 10 times")));
     Ok(())
 }
 
@@ -405,4 +420,32 @@ fn repeats_are_counted_by_the_gateways_clock_in_any_order() {
     );
     assert_eq!(counted(&[500, 501, 10, 23]), 0);
     assert_eq!(counted(&[23, 0, 10]), 1, "in between");
+}
+
+#[test]
+fn what_is_overdue_at_one_moment_is_told_in_parts() {
+    let mut book = Book::default();
+    let many = 2 * ledger::DUE_MAX as u64 + 1;
+    for occurrence in 1..=many {
+        let mut judged = judged(
+            &format!("{occurrence}.hh"),
+            Rule::LevelTwo,
+            Duration::ZERO,
+            0,
+        );
+        judged.origin.subject = format!("P-{occurrence}");
+        book.raise(0, occurrence, judged);
+    }
+    let mut told = Vec::new();
+    while book
+        .ledger
+        .next_deadline()
+        .is_some_and(|at| at <= Timestamp(24 * HOUR))
+    {
+        book.changes.clear();
+        book.tick(24);
+        told.push(book.changes.len());
+    }
+    assert_eq!(told, [ledger::DUE_MAX, ledger::DUE_MAX, 1]);
+    assert!(book.ledger.hazards().all(|hazard| hazard.overdue));
 }

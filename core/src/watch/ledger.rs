@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::{Effect, Watch};
 use crate::alarm::{
-    AlarmChange, AlarmDefinition, AlarmView, Cause, Condition, Setpoint, Subject, SystemCondition,
+    AlarmChange, AlarmDefinition, AlarmView, Cause, Condition, Subject, SystemCondition,
 };
-use crate::config::{HazardRules, Industry, RaiseRule, Source};
+use crate::config::{HazardRules, Industry, MajorRule, RaiseRule, Source};
 use crate::hazard::{
     Class, Hazard, HazardCommand, Judged, Occurred, Origin, Owed, Returned, Rule, Stand,
 };
@@ -83,11 +83,11 @@ impl Watch {
         let stand = self.ledger.hazard(command.hazard);
         let stand = stand.map_or(Stand::UNKNOWN, |hazard| self.stand(hazard));
         let mut changes = Vec::new();
-        let wait = self.config.hazard.normal_before_close;
+        let rules = &self.config.hazard;
         let number = self.number;
         let taken = self
             .ledger
-            .command(now, number, command, &stand, wait, &mut changes);
+            .command(now, number, command, &stand, rules, &mut changes);
         match taken {
             Ok(()) => effects.extend(changes.into_iter().map(Effect::Hazard)),
             Err(refused) => effects.push(Effect::HazardRefused {
@@ -97,16 +97,21 @@ impl Watch {
         }
     }
 
-    /// Since when the subject of an entry is normal, and was seen to be so without a break; none
-    /// while it is not, or cannot be known.
+    /// Since when what is still measured of an entry is normal, and was seen to be so without a
+    /// break; none while it is not, or cannot be known.
     pub fn normal_since(&self, hazard: &Hazard) -> Option<Timestamp> {
         hazard.seen_normal_since(&self.stand(hazard))
     }
 
+    /// Alarms of an entry that are no longer configured: nobody measures whether they are normal.
+    pub fn gone_alarms<'a>(&self, hazard: &'a Hazard) -> impl Iterator<Item = &'a String> {
+        let alarms = hazard.alarms.iter();
+        alarms.filter(|alarm| self.concerns.find(alarm).is_none())
+    }
+
     /// How the alarms of an entry stand now.
     fn stand(&self, hazard: &Hazard) -> Stand {
-        let find = |alarm: &String| self.plan.find(alarm);
-        let gone = hazard.alarms.iter().find(|alarm| find(alarm).is_none());
+        let find = |alarm: &String| self.concerns.find(alarm);
         let places: Vec<usize> = hazard.alarms.iter().filter_map(find).collect();
         let latest = places.iter().filter_map(|place| {
             let standing = self.engine.standing(*place)?;
@@ -117,7 +122,7 @@ impl Watch {
         let mut seen = places.iter().map(|place| self.seen_since(*place));
         Stand {
             owed: listed.filter_map(|view| owed(&view)).min(),
-            gone: gone.cloned(),
+            gone: self.gone_alarms(hazard).cloned().collect(),
             seen_since: seen.try_fold(Timestamp::MIN, |one, other| Some(one.max(other?))),
         }
     }
@@ -137,7 +142,7 @@ impl Watch {
     /// The rule of the ledger that an alarm falls under; none for those that are no hazard.
     fn judged(&self, place: usize) -> Option<Judged> {
         let alarm = self.config.alarms.get(place)?;
-        let source = self.plan.source_of(place);
+        let source = self.concerns.source_of(place);
         let source = source.and_then(|place| self.config.sources.get(place));
         let rules = &self.config.hazard;
         let (rule, figures) = match alarm.condition {
@@ -161,7 +166,7 @@ impl Watch {
             },
             rule,
             figures: figures.clone(),
-            class: class(alarm.condition, source),
+            class: class(alarm.condition, source, &rules.major),
         })
     }
 
@@ -203,18 +208,16 @@ fn owed(view: &AlarmView<'_>) -> Option<(Owed, String)> {
 }
 
 /// Class of an entry that a rule raises; for a major one a candidate, which a person judges.
-///
-/// Level 2 at a chemical source of level 1 or 2, or a mine's cut, is major (Davy's own rule, until
-/// the official one can be had).
-fn class(condition: Condition, source: Option<&Source>) -> Class {
+fn class(condition: Condition, source: Option<&Source>, rule: &MajorRule) -> Class {
     let Condition::Limit(limit) = condition else {
         return Class::General;
     };
     let major = source.is_some_and(|source| match source.industry {
         Industry::Chemical => {
-            is_level_two(limit.setpoint) && source.level.is_some_and(|level| level <= 2)
+            rule.chemical_setpoints.contains(&limit.setpoint)
+                && source.level.is_some_and(|level| level <= rule.level_max)
         }
-        Industry::CoalMine => limit.setpoint == Setpoint::MineCut,
+        Industry::CoalMine => rule.mine_setpoints.contains(&limit.setpoint),
     });
     if major { Class::Major } else { Class::General }
 }

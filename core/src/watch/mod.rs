@@ -21,9 +21,12 @@ use crate::hazard::{HazardChange, HazardCommand, Ledger, Refused};
 use crate::reading::Timestamp;
 use crate::warning::{Warning, WarningChange};
 
-mod judge;
+mod colour;
+mod concerns;
+mod follow;
 mod ledger;
 mod snapshot;
+mod subject;
 
 #[cfg(test)]
 mod tests;
@@ -168,7 +171,7 @@ pub struct Watch {
     engine: Engine,
     warnings: Vec<Warning>,
     ledger: Ledger,
-    plan: judge::Plan,
+    concerns: concerns::Concerns,
     /// Sources whose facts have changed since they were judged.
     dirty: BTreeSet<usize>,
     /// When the colour of a source may change by time alone.
@@ -196,7 +199,7 @@ impl Watch {
             engine: Engine::new(&config.points, &config.alarms),
             warnings: Vec::new(),
             ledger: Ledger::default(),
-            plan: judge::Plan::default(),
+            concerns: concerns::Concerns::default(),
             dirty: BTreeSet::new(),
             colour_deadlines: BTreeSet::new(),
             taken: Taken::default(),
@@ -373,6 +376,7 @@ impl Watch {
             }
         };
         let before = Arc::clone(&self.config);
+        let known_before = std::mem::take(&mut self.concerns);
         self.adopt(files, config);
         let (points, alarms) = (self.config.points.len(), self.config.alarms.len());
         self.engine.reconfigure(
@@ -411,16 +415,19 @@ impl Watch {
             alarms: alarms as u64,
         });
         self.follow(now, effects);
-        let plan = &self.plan;
-        self.ledger
-            .configured(now, |alarm| plan.find(alarm).is_some());
+        let concerns = &self.concerns;
+        self.ledger.configured(
+            now,
+            |alarm| known_before.find(alarm).is_some(),
+            |alarm| concerns.find(alarm).is_some(),
+        );
     }
 
     /// Takes over a configuration, and works out what follows from it alone.
     fn adopt(&mut self, files: &[SourceFile], config: Config) {
         self.files = files.to_vec();
         self.directory = Directory::new(&config);
-        self.plan = judge::Plan::new(&config);
+        self.concerns = concerns::Concerns::new(&config);
         self.config = Arc::new(config);
     }
 

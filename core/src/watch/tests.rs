@@ -5,6 +5,7 @@
 //! state. When a story is over, its inputs are judged again from the first on.
 
 mod blind;
+mod bounds;
 mod faults;
 mod ledger;
 mod random;

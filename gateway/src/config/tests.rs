@@ -137,6 +137,32 @@ fn files_that_are_not_there_are_told_with_the_faults_of_the_others() {
     }
 }
 
+/// A site of one file that has faults of its own, and the gateway's file beside it.
+fn with_faulty_site(site: &str, id: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("folder");
+    let text = GOOD.replace("SITE", "site.toml").replace("tank-farm", id);
+    std::fs::write(folder.path().join("password"), "secret\n").expect("written");
+    std::fs::write(folder.path().join("site.toml"), site).expect("written");
+    std::fs::write(folder.path().join("gateway.toml"), text).expect("written");
+    let faults = read_gateway(&folder.path().join("gateway.toml")).expect_err("faults");
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_wrong_id_is_told_with_the_faults_of_the_site() {
+    let site = "group = \"g\"\n[[gateway]]\nid = \"a\"\n[[gateway]]\nid = \"b\"\n";
+    let about_id = |faults: &[String]| {
+        let mut all = faults.iter().filter(|it| it.contains("key `id`: found `"));
+        all.any(|fault| fault.contains("gateway.toml:2") && fault.contains("a, b"))
+    };
+    let told = with_faulty_site(site, "c");
+    assert!(told.len() > 3 && about_id(&told), "{told:#?}");
+    assert!(!about_id(&with_faulty_site(site, "b")));
+    // A gateway whose id cannot be told may be this one.
+    let doubtful = site.replace("\"b\"", "\"a\"");
+    assert!(!about_id(&with_faulty_site(&doubtful, "c")));
+}
+
 #[test]
 fn the_example_lacks_its_password_and_nothing_else() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/examples/gateway.toml");

@@ -22,6 +22,8 @@ pub(crate) enum Manner {
     Answers,
     /// Never answers; the gateway before it holds the line for this long.
     Silent(Duration),
+    /// Does not answer requests that begin at this register, answers the others.
+    SilentAt(u16),
     /// Answers every other request.
     Flaps,
     /// Answers after this long.
@@ -127,7 +129,8 @@ impl Plant {
             let mut reply = self.reply(unit, &pdu);
             match manner.unwrap_or(Manner::Answers) {
                 Manner::Flaps if self.asked.lock().unwrap()[&unit].is_multiple_of(2) => continue,
-                Manner::Answers | Manner::Flaps => {}
+                Manner::SilentAt(address) if address == first => continue,
+                Manner::Answers | Manner::Flaps | Manner::SilentAt(_) => {}
                 Manner::Silent(hold) => {
                     sleep(hold).await;
                     continue;

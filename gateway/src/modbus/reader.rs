@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_modbus::client::{Client, Context, tcp};
 use tokio_modbus::slave::{Slave, SlaveContext};
-use tokio_modbus::{Error, Request, Response};
+use tokio_modbus::{Error, ProtocolError, Request, Response};
 
 use crate::clock::monotonic;
 
@@ -38,7 +38,8 @@ impl Reader {
     pub async fn connect<L: Link>(link: &L, limit: Duration) -> Result<Self, Failure> {
         match timeout(limit, link.connect()).await {
             Ok(Ok(stream)) => Ok(Self::attach(stream, limit)),
-            Ok(Err(_)) | Err(_) => Err(Failure::LinkDown),
+            Ok(Err(error)) => Err(Failure::Unreachable(error.kind())),
+            Err(_) => Err(Failure::Unreachable(ErrorKind::TimedOut)),
         }
     }
 
@@ -61,8 +62,8 @@ impl Reader {
 
     /// Reads `count` registers or bits of `unit` from `first` on.
     ///
-    /// The values are exactly `count`. On [`Failure::NoAnswer`], [`Failure::Garbled`] and
-    /// [`Failure::LinkDown`] the connection is dropped and every later read is `LinkDown`.
+    /// The values are exactly `count`. On any failure but [`Failure::Exception`] the connection is
+    /// dropped and every later read is [`Failure::LinkDown`].
     pub async fn read(
         &mut self,
         unit: u8,
@@ -121,7 +122,8 @@ fn values(response: Response, count: u16) -> Result<Values, Failure> {
 /// Tells a reply that makes no sense from a connection that is gone.
 fn failure(error: &Error) -> Failure {
     match error {
-        Error::Protocol(_) => Failure::Garbled,
+        Error::Protocol(ProtocolError::HeaderMismatch { .. }) => Failure::Misaddressed,
+        Error::Protocol(ProtocolError::FunctionCodeMismatch { .. }) => Failure::Garbled,
         Error::Transport(error) => match error.kind() {
             ErrorKind::ConnectionReset
             | ErrorKind::ConnectionAborted

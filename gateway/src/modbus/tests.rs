@@ -71,8 +71,8 @@ async fn a_read_that_is_given_up_half_way_drops_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_valid_reply_drops_the_connection() {
     for (manner, failure) in [
-        (Manner::WrongTransaction, Failure::Garbled),
-        (Manner::WrongUnit, Failure::Garbled),
+        (Manner::WrongTransaction, Failure::Misaddressed),
+        (Manner::WrongUnit, Failure::Misaddressed),
         (Manner::WrongFunction, Failure::Garbled),
         (Manner::CutMidFrame, Failure::Garbled),
         (Manner::Short, Failure::Garbled),
@@ -112,7 +112,10 @@ async fn a_link_that_refuses_is_down() {
     let link = FakeLink::default();
     link.0.refuses_connections.store(true, SeqCst);
     let failure = Reader::connect(&link, TIMEOUT).await.err();
-    assert_eq!(failure, Some(Failure::LinkDown));
+    let refused = Failure::Unreachable(std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(failure, Some(refused));
+    assert_eq!(refused.to_string(), "no connection: connection refused");
+    assert_eq!(refused.cause(), BadCause::LinkDown);
 }
 
 #[tokio::test]
@@ -143,4 +146,8 @@ fn a_gateway_that_says_the_unit_is_gone_means_silence() {
     }
     assert!(!Failure::Exception(2).is_silence());
     assert_eq!(Failure::Exception(2).cause(), BadCause::Exception);
+    assert_eq!(
+        Failure::Exception(2).to_string(),
+        "answered with exception 2 (no such register)"
+    );
 }

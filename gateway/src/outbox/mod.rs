@@ -10,8 +10,8 @@
 //!   is taken from the wall clock, so that a copy of the file has other numbers.
 //! - produced = committed + stored + lost, always, and kept in the same transactions as the
 //!   messages. What a power cut takes back was never counted.
-//! - Only [`Outbox::committed`] and a limit free a message. What a limit frees is lost: counted,
-//!   and told to the centre.
+//! - Only [`Outbox::committed`], a limit and [`Outbox::lose`] free a message. What the last two free
+//!   is lost: counted, and told to the centre.
 //!
 //! # Format
 //!
@@ -20,8 +20,9 @@
 //!
 //! # Limits
 //!
-//! [`Limits::bytes_max`] and [`Limits::age_max`]; the oldest goes first. Age is the time that the
-//! gateway has run since, by the monotonic clock: a step of the wall clock frees nothing.
+//! [`Limits::bytes_max`], [`Limits::age_max`], and messages of [`davy_core::delivery::RUNS_MAX`] runs; the oldest goes
+//! first. Age is the time that the gateway has run since, by the monotonic clock: a step of the wall
+//! clock frees nothing.
 //!
 //! Writes are in SQLite's write-ahead log at once and synced by [`Outbox::sync`] or a [`Syncer`],
 //! every second. On a full disk a message is refused and counted as lost ([`Outbox::refused`]);
@@ -44,7 +45,7 @@ pub use self::account::Account;
 pub use self::error::OutboxError;
 pub use self::sync::Syncer;
 
-use self::schema::{SCHEMA_VERSION, add, begin_run, prepare};
+use self::schema::{SCHEMA_VERSION, add, begin_run, forget_empty, prepare};
 use crate::lock::Lock;
 
 /// The outbox's name in the gateway's data folder.
@@ -156,6 +157,7 @@ impl Outbox {
         };
         outbox.sync()?;
         outbox.count().map_err(failure("counting", &outbox.path))?;
+        outbox.trim_runs()?;
         Ok(outbox)
     }
 
@@ -281,16 +283,19 @@ impl Outbox {
         &mut self,
         runs: impl IntoIterator<Item = (u64, &'a Ranges)>,
     ) -> Result<u64, OutboxError> {
-        let mut freed = 0;
+        let known = self.runs().map_err(failure("finding runs", &self.path))?;
+        let mut rows = Vec::new();
         for (run, ranges) in runs {
-            let rows = self.rows_of(run)?;
-            let Some((base, last)) = rows else { continue };
-            for (from, to) in ranges.iter() {
-                let from = base.saturating_add(i64::try_from(from).unwrap_or(i64::MAX));
-                let to = base.saturating_add(i64::try_from(to).unwrap_or(i64::MAX));
-                freed += self.free(from, to.min(last), "committed")?;
-            }
+            let Some((base, last)) = self.span(&known, run) else {
+                continue;
+            };
+            rows.extend(ranges.iter().map(|(from, to)| {
+                let row =
+                    |sequence| base.saturating_add(i64::try_from(sequence).unwrap_or(i64::MAX));
+                (row(from), row(to).min(last))
+            }));
         }
+        let freed = self.free(&rows, "committed")?;
         self.account.committed += freed;
         Ok(freed)
     }
@@ -317,6 +322,8 @@ impl Outbox {
             && (found.is_empty() || bytes < bytes_max)
         {
             let row: i64 = one.get(0).map_err(failed)?;
+            // A name that is no text is nobody's: it must not hold the others up.
+            let device = one.get_ref(1).map_err(failed)?;
             let payload: Vec<u8> = one.get(2).map_err(failed)?;
             bytes += payload.len();
             let of = runs
@@ -329,7 +336,7 @@ impl Outbox {
                     run,
                     sequence: (row - base).cast_unsigned(),
                 },
-                device: one.get(1).map_err(failed)?,
+                device: device.as_str().unwrap_or_default().to_owned(),
                 payload,
             });
         }
@@ -398,12 +405,18 @@ impl Outbox {
 
     /// Rows of a run: the row before its first message, and its last.
     fn rows_of(&self, run: u64) -> Result<Option<(i64, i64)>, OutboxError> {
-        let runs = self.runs().map_err(failure("finding a run", &self.path))?;
-        let found = runs.iter().position(|(known, _)| *known == run);
-        Ok(found.map(|index| {
-            let end = runs.get(index + 1).map_or(self.last_row, |(_, next)| *next);
-            (runs[index].1, end)
-        }))
+        let known = self.runs().map_err(failure("finding a run", &self.path))?;
+        Ok(self.span(&known, run))
+    }
+
+    /// The same, when all runs are at hand.
+    fn span(&self, known: &[(u64, i64)], run: u64) -> Option<(i64, i64)> {
+        let index = known.binary_search_by_key(&run, |(run, _)| *run).ok()?;
+        let (_, base) = known.get(index)?;
+        let end = known
+            .get(index + 1)
+            .map_or(self.last_row, |(_, next)| *next);
+        Some((*base, end))
     }
 
     fn runs(&self) -> rusqlite::Result<Vec<(u64, i64)>> {
@@ -415,38 +428,30 @@ impl Outbox {
             .collect()
     }
 
-    /// Deletes rows `from..=to` and books them under `account`.
-    fn free(&mut self, from: i64, to: i64, account: &str) -> Result<u64, OutboxError> {
-        if from > to {
-            return Ok(0);
-        }
+    /// Deletes rows, as ranges with their ends, and books them under `account`; all or none.
+    fn free(&mut self, rows: &[(i64, i64)], account: &str) -> Result<u64, OutboxError> {
         let path = &self.path;
         let failed = |error| failure("freeing messages", path)(error);
         let transaction = self.database.transaction().map_err(failed)?;
-        let bytes: u64 = transaction
-            .prepare_cached(
-                "SELECT coalesce(sum(length(payload)), 0) FROM message WHERE row BETWEEN ?1 AND ?2",
-            )
-            .and_then(|mut query| query.query_row([from, to], |row| row.get(0)))
-            .map_err(failed)?;
-        let freed = transaction
-            .execute(
-                "DELETE FROM message WHERE row BETWEEN ?1 AND ?2",
-                [from, to],
-            )
-            .map_err(failed)? as u64;
+        let (mut freed, mut bytes) = (0, 0);
+        for (from, to) in rows.iter().filter(|(from, to)| from <= to) {
+            let of_range: u64 = transaction
+                .prepare_cached(
+                    "SELECT coalesce(sum(length(payload)), 0) FROM message
+                     WHERE row BETWEEN ?1 AND ?2",
+                )
+                .and_then(|mut query| query.query_row([from, to], |row| row.get(0)))
+                .map_err(failed)?;
+            bytes += of_range;
+            freed += transaction
+                .prepare_cached("DELETE FROM message WHERE row BETWEEN ?1 AND ?2")
+                .and_then(|mut delete| delete.execute([from, to]))
+                .map_err(failed)? as u64;
+        }
         if freed > 0 {
             add(&transaction, account, freed.cast_signed()).map_err(failed)?;
             add(&transaction, "bytes", -bytes.cast_signed()).map_err(failed)?;
-            // Runs of which nothing is left, but for the present one, are over.
-            transaction
-                .execute(
-                    "DELETE FROM run WHERE run < ?1 AND NOT EXISTS (
-                         SELECT 1 FROM message WHERE row > run.base AND row <= (
-                             SELECT min(next.base) FROM run AS next WHERE next.run > run.run))",
-                    [self.run.cast_signed()],
-                )
-                .map_err(failed)?;
+            forget_empty(&transaction, self.run.cast_signed()).map_err(failed)?;
         }
         transaction.commit().map_err(failed)?;
         self.account.stored -= freed.min(self.account.stored);

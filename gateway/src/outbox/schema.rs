@@ -93,18 +93,27 @@ pub(super) fn begin_run(
         |row| row.get(0),
     )?;
     transaction.execute("INSERT INTO run (run, base) VALUES (?1, ?2)", [run, base])?;
-    transaction.execute(
-        "DELETE FROM run WHERE run < ?1 AND NOT EXISTS (
-             SELECT 1 FROM message WHERE row > run.base AND row <= (
-                 SELECT min(next.base) FROM run AS next WHERE next.run > run.run))",
-        [run],
-    )?;
+    forget_empty(&transaction, run)?;
     transaction.commit()?;
     Ok(Begun {
         instance,
         run: run.cast_unsigned(),
         base,
     })
+}
+
+/// Forgets the runs before `present` of which nothing is left.
+pub(super) fn forget_empty(database: &Connection, present: i64) -> rusqlite::Result<()> {
+    database
+        // The end of a run is looked up, not searched for: there may be thousands.
+        .prepare_cached(
+            "DELETE FROM run WHERE run < ?1 AND NOT EXISTS (
+                 SELECT 1 FROM message WHERE row > run.base AND row <= (
+                     SELECT next.base FROM run AS next WHERE next.run > run.run
+                     ORDER BY next.run LIMIT 1))",
+        )?
+        .execute([present])?;
+    Ok(())
 }
 
 /// Adds to one of the counted numbers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use davy_core::delivery::RUNS_MAX;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -295,6 +296,45 @@ fn a_run_is_newer_than_the_last_one_and_of_its_own_time() {
     );
     assert_eq!(run(4_000), 5_001, "though the clock was set back");
     assert_eq!(run(9_000), 9_000);
+}
+
+#[test]
+fn a_gateway_that_started_thousands_of_times_names_every_run_that_it_keeps() {
+    let folder = TempDir::new().expect("folder");
+    // As many starts with one message each, during one long outage.
+    let starts = RUNS_MAX as i64 + 7;
+    let mut outbox = open(&folder);
+    outbox.tamper(&format!(
+        "DELETE FROM run;
+         WITH RECURSIVE one (run) AS (SELECT 1 UNION ALL SELECT run + 1 FROM one WHERE run < {starts})
+         INSERT INTO run SELECT run, run - 1 FROM one;
+         INSERT INTO message SELECT base + 1, 0, 'u', x'00' FROM run;
+         UPDATE number SET value = {starts} WHERE name IN ('produced', 'bytes', 'last_run')"
+    ));
+    drop(outbox);
+    let mut outbox = open(&folder);
+    let stored = outbox.stored().expect("stored");
+    assert_eq!(stored.len(), RUNS_MAX);
+    let named = stored.iter().map(|kept| kept.last + 1 - kept.first);
+    let account = outbox.account();
+    assert_eq!(
+        named.sum::<u64>(),
+        account.stored,
+        "whatever is kept is named"
+    );
+    assert!(account.balances());
+    assert_eq!(
+        account.lost, 8,
+        "the oldest have made room for the present run"
+    );
+    // All of it is committed at one word, and nothing is left to be named but the present run.
+    let mut one = Ranges::default();
+    one.insert(1);
+    let runs: Vec<_> = stored.iter().map(|kept| (kept.run, &one)).collect();
+    let freed = outbox.committed(runs).expect("freed");
+    assert_eq!(freed, account.stored);
+    assert_eq!(outbox.stored().expect("stored").len(), 1);
+    assert!(outbox.account().balances() && outbox.bytes() == 0);
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! What is over a limit goes, oldest first, and is lost.
+//! What is lost: what is over a limit, oldest first, and what cannot be read.
 
 use std::time::Duration;
+
+use davy_core::delivery::RUNS_MAX;
 
 use super::{Outbox, OutboxError, failure};
 
@@ -45,7 +47,25 @@ impl Outbox {
             }
         }
         let Some(last) = last else { return Ok(0) };
-        let freed = self.free(0, last, "lost")?;
+        self.lose(0, last)
+    }
+
+    /// At the start: frees the oldest runs when there are more than a host tells apart.
+    pub(super) fn trim_runs(&mut self) -> Result<(), OutboxError> {
+        let runs = self.runs();
+        let runs = runs.map_err(failure("looking for the oldest run", &self.path))?;
+        let surplus = runs.len().saturating_sub(RUNS_MAX);
+        if let Some((_, base)) = runs.get(surplus).filter(|_| surplus > 0) {
+            let lost = self.lose(0, *base)?;
+            tracing::error!(lost, "the outbox keeps too many runs: the oldest are lost");
+        }
+        Ok(())
+    }
+
+    /// Frees rows `from..=to` that can never be committed, and says how many messages that was:
+    /// lost.
+    pub fn lose(&mut self, from: i64, to: i64) -> Result<u64, OutboxError> {
+        let freed = self.free(&[(from, to)], "lost")?;
         self.account.lost += freed;
         Ok(freed)
     }

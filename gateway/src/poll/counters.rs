@@ -79,8 +79,8 @@ impl UnitCounters {
         let counter = match failure {
             Failure::Exception(_) if !failure.is_silence() => &self.exceptions,
             Failure::Exception(_) | Failure::NoAnswer => &self.timeouts,
-            Failure::Garbled => &self.garbled,
-            Failure::LinkDown => &self.closed,
+            Failure::Garbled | Failure::Misaddressed => &self.garbled,
+            Failure::LinkDown | Failure::Unreachable(_) => &self.closed,
         };
         counter.fetch_add(1, Relaxed);
     }

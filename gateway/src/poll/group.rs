@@ -28,6 +28,8 @@ pub(super) struct Group {
     pub(super) asks: Vec<Ask>,
     /// The bad news last sent of all its points, and when; none while it is well.
     pub(super) told: Option<(BadCause, Instant)>,
+    /// The first failure of its last poll that was not the whole unit's.
+    pub(super) trouble: Option<Failure>,
 }
 
 /// A request, and what makes readings of its replies.
@@ -55,12 +57,14 @@ impl Group {
         counters: &UnitCounters,
         batch: &mut Batch,
     ) -> Option<Ended> {
+        self.trouble = None;
         for (place, ask) in self.asks.iter_mut().enumerate() {
             let answer = line.ask(number, &ask.request).await;
             let at = clock.now();
             match answer {
                 Answer::Values(values) => ask.decoder.decode(&values, at, &mut batch.readings),
                 Answer::Failed(failure) => {
+                    self.trouble.get_or_insert(failure);
                     counters.count(failure);
                     ask.decoder.fail(failure.cause(), at, &mut batch.readings);
                 }
@@ -69,7 +73,7 @@ impl Group {
                     counters.polls.fetch_add(1, Relaxed);
                     return Some(Ended::Silent(place, failure));
                 }
-                Answer::Down => return Some(Ended::Down),
+                Answer::Down(why) => return Some(Ended::Down(why)),
             }
             batch.sampled_at = at;
         }
@@ -94,8 +98,8 @@ impl Group {
 pub(super) enum Ended {
     /// At this request of the group the unit did not answer.
     Silent(usize, Failure),
-    /// There is no connection.
-    Down,
+    /// There is no connection, for this reason.
+    Down(Failure),
 }
 
 /// Divides the points of the unit at `unit` by period, shortest first, and plans each group.
@@ -126,6 +130,7 @@ pub(super) fn divide(
                 grid: Grid::new(period),
                 asks: asks.collect(),
                 told: None,
+                trouble: None,
             }
         })
         .collect()

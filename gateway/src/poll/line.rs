@@ -27,7 +27,7 @@ pub(super) enum Answer {
     /// The unit did not answer, or the connection was closed on being asked for it.
     Silent(Failure),
     /// There is no connection, and none can be made now.
-    Down,
+    Down(Failure),
 }
 
 pub(super) struct Line<'a, L: Link> {
@@ -36,8 +36,8 @@ pub(super) struct Line<'a, L: Link> {
     /// Held while a request is under way.
     wire: &'a Mutex<()>,
     reader: Option<Reader>,
-    /// No attempt to connect before this moment.
-    retry_at: Option<Instant>,
+    /// No attempt to connect before this moment, and why the last one failed.
+    retry: Option<(Instant, Failure)>,
     pause: Pause,
     counters: Arc<BusCounters>,
 }
@@ -54,7 +54,7 @@ impl<'a, L: Link> Line<'a, L> {
             timeout,
             wire,
             reader: None,
-            retry_at: None,
+            retry: None,
             pause: Pause::default(),
             counters,
         }
@@ -62,14 +62,15 @@ impl<'a, L: Link> Line<'a, L> {
 
     /// Sends one request and waits for its answer: one timeout at most, and one more to connect.
     pub(super) async fn ask(&mut self, unit: u8, request: &Request) -> Answer {
-        let Some((was_open, mut result)) = self.ask_once(unit, request).await else {
-            return Answer::Down;
+        let (was_open, mut result) = match self.ask_once(unit, request).await {
+            Ok(asked) => asked,
+            Err(why) => return Answer::Down(why),
         };
         // Closed while it lay idle, which says nothing about the unit: ask again over a new one.
         if was_open && result == Err(Failure::LinkDown) {
             result = match self.ask_once(unit, request).await {
-                Some((_, result)) => result,
-                None => return Answer::Down,
+                Ok((_, result)) => result,
+                Err(why) => return Answer::Down(why),
             };
         }
         match result {
@@ -81,38 +82,45 @@ impl<'a, L: Link> Line<'a, L> {
         }
     }
 
-    /// The result, and whether the connection was open before; none when none can be made.
+    /// Whether the connection was open before, and the result; or why no connection can be made.
     async fn ask_once(
         &mut self,
         unit: u8,
         request: &Request,
-    ) -> Option<(bool, Result<Values, Failure>)> {
-        let was_open = self.reader.as_ref().is_some_and(Reader::is_open);
-        if !was_open {
-            self.reader = self.connect().await;
-        }
-        let reader = self.reader.as_mut()?;
+    ) -> Result<(bool, Result<Values, Failure>), Failure> {
+        let open = self.reader.take().filter(Reader::is_open);
+        let was_open = open.is_some();
+        let reader = match open {
+            Some(reader) => reader,
+            None => self.connect().await?,
+        };
+        let reader = self.reader.insert(reader);
         let _held = self.wire.lock().await;
         let result = reader
             .read(unit, request.table, request.first, request.count)
             .await;
-        Some((was_open, result))
+        Ok((was_open, result))
     }
 
-    async fn connect(&mut self) -> Option<Reader> {
-        if self.retry_at.is_some_and(|at| monotonic() < at) {
-            return None;
+    async fn connect(&mut self) -> Result<Reader, Failure> {
+        if let Some((at, why)) = self.retry
+            && monotonic() < at
+        {
+            return Err(why);
         }
-        if let Ok(reader) = Reader::connect(self.link, self.timeout).await {
-            self.counters.connects.fetch_add(1, Relaxed);
-            self.retry_at = None;
-            self.pause = Pause::default();
-            Some(reader)
-        } else {
-            self.counters.connect_failures.fetch_add(1, Relaxed);
-            // Not left to chance: a bus has no crowd to be kept apart.
-            self.retry_at = Some(monotonic() + self.pause.after(None, 0.0));
-            None
+        match Reader::connect(self.link, self.timeout).await {
+            Ok(reader) => {
+                self.counters.connects.fetch_add(1, Relaxed);
+                self.retry = None;
+                self.pause = Pause::default();
+                Ok(reader)
+            }
+            Err(why) => {
+                self.counters.connect_failures.fetch_add(1, Relaxed);
+                // Not left to chance: a bus has no crowd to be kept apart.
+                self.retry = Some((monotonic() + self.pause.after(None, 0.0), why));
+                Err(why)
+            }
         }
     }
 }

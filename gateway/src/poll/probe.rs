@@ -21,11 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use davy_core::reading::BadCause;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::sleep_until;
 
 use crate::clock::monotonic;
-use crate::modbus::{Failure, Link, Reader};
+use crate::modbus::{Link, Reader};
 use crate::plan::Request;
 
 use super::{BusCounters, UnitCounters};
@@ -164,7 +165,7 @@ impl<'a, L: Link> Prober<'a, L> {
                 self.waiting.push_back(silence);
                 Probed::Silent
             }
-            Err(Failure::LinkDown) => Probed::Trial(silence.unit),
+            Err(failure) if failure.cause() == BadCause::LinkDown => Probed::Trial(silence.unit),
             Ok(_) | Err(_) => Probed::Answers(silence.unit),
         }
     }

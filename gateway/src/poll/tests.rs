@@ -365,6 +365,22 @@ async fn what_was_read_before_the_silence_is_kept_and_looks_older() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_unit_that_answers_half_of_each_trial_stays_silent() {
+    let link = FakeLink::default();
+    // No probe gets through, so the unit is tried on the polling connection again and again.
+    link.0.connections_max.store(1, SeqCst);
+    let mut run = start_plain(2, &link);
+    run.pass(SECOND * 5).await;
+    link.set(1, Manner::SilentAt(20));
+    let batches = run.pass(SECOND * 60).await;
+    let ones = of(&batches, "u1");
+    let trials = ones.iter().filter(|batch| good(batch)).count();
+    assert!(trials >= 3, "{trials}");
+    let alive = ones.iter().filter(|b| b.unit_state == UnitState::Alive);
+    assert_eq!(alive.count(), 0, "an unanswered poll says alive");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_lost_frame_costs_two_slots_at_most() {
     let link = FakeLink::default();
     let mut run = start_plain(2, &link);
@@ -515,4 +531,104 @@ fn points_of_other_gateways_and_buses_are_left_out() {
     table[0].gateway = "other".into();
     let poll = BusPoll::new("g", &bus(2), &table);
     assert_eq!(poll.requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_of_more_points_than_a_message_holds_is_sent_in_several() {
+    let many = READINGS_MAX as u16 + 100;
+    let points: Vec<_> = (0..many).map(|address| point(1, address, SECOND)).collect();
+    let mut run = start(1, &points, 100_000, &FakeLink::default());
+    let batches = run.pass(just_before(SECOND)).await;
+    let sizes: Vec<_> = batches.iter().map(|batch| batch.readings.len()).collect();
+    assert_eq!(sizes, [READINGS_MAX, 100]);
+    let readings = batches.iter().flat_map(|batch| &batch.readings);
+    assert!(
+        readings
+            .map(|reading| reading.point.0)
+            .eq(0..u32::from(many))
+    );
+    assert!(batches.iter().all(|batch| &*batch.unit == "u1"));
+}
+
+/// Lines of the log, as they are written.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_which_unit_fails_how_and_when_it_is_back() {
+    let lines = Lines::default();
+    let kept = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(move || kept.clone())
+        .finish();
+    let _log = tracing::subscriber::set_default(log);
+    let link = FakeLink::default();
+    let mut run = start_plain(5, &link);
+    run.pass(SECOND * 10).await;
+    assert_eq!(lines.take(), [""; 0], "all is well");
+
+    link.set(1, Manner::Silent(Duration::ZERO));
+    link.set(2, Manner::WrongUnit);
+    link.set(3, Manner::RefusesAt(10));
+    link.set(4, Manner::Short);
+    run.pass(SECOND * 300).await;
+    let mut said = lines.take();
+    said.sort_by_key(|line| {
+        line.split_once("number=")
+            .map(|(_, number)| number.to_owned())
+    });
+    assert_eq!(
+        said,
+        [
+            (1, "no answer in time"),
+            (2, "the answer bears a wrong unit or transaction id"),
+            (3, "answered with exception 2 (no such register)"),
+            (4, "the answer is not a valid reply to the request"),
+        ]
+        .map(|(number, why)| format!(
+            " WARN unit fails: {why} unit=\"u{number}\" bus=\"bus\" address=\"\" \
+             number={number} left_out=0"
+        ))
+    );
+
+    for unit in 1..=4 {
+        link.set(unit, Manner::Answers);
+    }
+    run.pass(SECOND * 100).await;
+    let said = lines.take();
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert!(
+        said.iter()
+            .all(|line| line.contains("INFO unit answers again after ")),
+        "{said:#?}"
+    );
+
+    link.0.refuses_connections.store(true, SeqCst);
+    link.set(5, Manner::Closes);
+    run.pass(SECOND * 30).await;
+    let said = lines.take();
+    let refused = "no connection: connection refused";
+    assert!(said.iter().any(|line| line.contains(refused)), "{said:#?}");
 }

@@ -98,11 +98,10 @@ pub async fn run(
             tickets: Mutex::new(VecDeque::new()),
         };
         let (up_since, ended) = line.serve(client, events, &broker, &mut packets).await;
-        if up_since.is_some() {
-            bd_seq = bd_seq.wrapping_add(1);
-            if news.send(News::Lost).await.is_err() {
-                return;
-            }
+        // Each attempt has its own: the broker may have the will of one that was never subscribed.
+        bd_seq = bd_seq.wrapping_add(1);
+        if up_since.is_some() && news.send(News::Lost).await.is_err() {
+            return;
         }
         let was_first = pause.is_first();
         let held = up_since.map(|since| monotonic() - since);

@@ -13,6 +13,8 @@
 //! - produced = committed + stored + lost after each step, and in the status.
 
 mod asked;
+mod broken;
+mod complaint;
 mod packet;
 mod sound;
 
@@ -26,6 +28,7 @@ use davy_core::sparkplug::{Aliases, HostState, RunRanges, TopicError, read_comma
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
+use self::complaint::Complaint;
 use self::packet::Topics;
 use super::catalogue::{Catalogue, CatalogueError};
 use super::session::{Acknowledge, Live, Phase, Session, Settings, Step};
@@ -113,6 +116,9 @@ pub struct Pipeline {
     gone: Vec<RunRanges>,
     /// Why the edge must annunciate by itself; none while the centre does.
     alone: Option<sound::Alone>,
+    /// The version of the local alarms whose sound was told in the log.
+    sound_told: u64,
+    trimming: Complaint,
 }
 
 /// What a pipeline is made of.
@@ -172,6 +178,8 @@ impl Pipeline {
             needs_room: false,
             gone: Vec::new(),
             alone: Some(sound::Alone::Away),
+            sound_told: 0,
+            trimming: Complaint::default(),
         };
         pipeline.show();
         Ok(pipeline)
@@ -192,7 +200,8 @@ impl Pipeline {
     /// the monotonic time since the gateway's start, here and below.
     pub fn take(&mut self, now: Timestamp, elapsed: Duration, batches: &[Batch]) {
         for batch in batches {
-            self.local.judge(now, &batch.readings);
+            let (unit, state) = (&batch.unit, batch.unit_state);
+            self.local.judge(now, unit, state, &batch.readings);
             self.catalogue.note(&batch.readings);
         }
         let stored = self.store(now, elapsed, batches);
@@ -317,17 +326,18 @@ impl Pipeline {
     /// Once a second: trims the outbox, lets the local alarms see the time.
     pub fn second(&mut self, now: Timestamp, elapsed: Duration) {
         match self.outbox.trim(elapsed) {
-            Ok(0) => {}
-            Ok(lost) => {
-                tracing::error!(
-                    lost,
-                    "the outbox is over its limit: oldest messages are lost"
-                );
-                self.session.report_now();
-            }
             // That the disk is full has been said, once.
             Err(OutboxError::NoRoom { .. }) if self.storing_fails => {}
-            Err(error) => tracing::error!(%error, "the outbox failed"),
+            done => match self.trimming.check(done, elapsed) {
+                None | Some(0) => {}
+                Some(lost) => {
+                    tracing::error!(
+                        lost,
+                        "the outbox is over its limit: oldest messages are lost"
+                    );
+                    self.session.report_now();
+                }
+            },
         }
         self.local.tick(now);
     }
@@ -381,6 +391,7 @@ pub async fn run(
     let sync = start_syncing(&pipeline.outbox);
     let start = monotonic();
     let mut second = start + SECOND;
+    let mut syncing = Complaint::default();
     let mut waiting = Vec::with_capacity(BATCHES_MAX);
     loop {
         let idle = pipeline.idle(monotonic() - start);
@@ -412,7 +423,7 @@ pub async fn run(
             second = monotonic() + SECOND;
             pipeline.second(now, monotonic() - start);
             if let Err(TrySendError::Disconnected(())) = sync.try_send(()) {
-                failed(pipeline.outbox.sync());
+                syncing.check(pipeline.outbox.sync(), monotonic() - start);
             }
         }
         pipeline.flow(now, monotonic() - start);
@@ -429,8 +440,9 @@ fn start_syncing(outbox: &Outbox) -> SyncSender<()> {
         let started = std::thread::Builder::new()
             .name("outbox-sync".into())
             .spawn(move || {
+                let (mut syncing, start) = (Complaint::default(), monotonic());
                 while begins.recv().is_ok() {
-                    failed(syncer.sync());
+                    syncing.check(syncer.sync(), monotonic() - start);
                 }
             });
         if let Err(error) = started {

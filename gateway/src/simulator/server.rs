@@ -65,7 +65,11 @@ pub async fn run(
         }
     }
     let mut tasks = JoinSet::new();
-    for (address, listener, bus) in listeners {
+    for (configured, listener, bus) in listeners {
+        // Port 0 is for the system to choose.
+        let address = listener
+            .local_addr()
+            .map_or(configured, |at| at.to_string());
         tracing::info!(%address, gateway = bus.gateway, "simulated units listen");
         tasks.spawn(accept(
             Arc::clone(&simulator),

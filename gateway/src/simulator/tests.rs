@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use davy_core::alarm::AlarmDefinition;
-use davy_core::config::{Annunciator, Bus, HazardRules, RaiseRule, Unit, WarningRules};
+use davy_core::config::{Annunciator, Bus, Unit};
 use davy_core::point::{ByteOrder, Encoding, Point, Range, Register, Scaling, Table, Text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +100,6 @@ fn demo_points() -> Vec<Point> {
 }
 
 /// A configuration around points: gateways and units as the table names them.
-#[expect(clippy::too_many_lines, reason = "a configuration, written out")]
 fn config(points: Vec<Point>) -> Config {
     let numbers = [
         ("cl2-tanks", 1),
@@ -148,40 +146,12 @@ fn config(points: Vec<Point>) -> Config {
         }),
     });
     let gateways = gateways.collect();
-    let rule = RaiseRule {
-        after: Duration::ZERO,
-        repeats: 0,
-        within: Duration::ZERO,
-        deadline: Duration::ZERO,
-    };
     Config {
         group: "demo".into(),
         name: Text::default(),
         gateways,
-        sources: Vec::new(),
         points,
-        alarms: Vec::<AlarmDefinition>::new(),
-        warning: WarningRules {
-            hold: Duration::ZERO,
-            blue_after: Duration::ZERO,
-            blue_bad_share: 1.0,
-            yellow_after: Duration::ZERO,
-            yellow_bad_share: 1.0,
-            orange_after: Duration::ZERO,
-            orange_points: 2,
-            red_points: 9,
-            figure_source: davy_core::point::Text::default(),
-        },
-        hazard: HazardRules {
-            level2: rule.clone(),
-            level1: rule.clone(),
-            loss_of_view: rule.clone(),
-            gas_loss_of_view: rule,
-            normal_before_close: Duration::ZERO,
-            recurs_within: Duration::ZERO,
-            gas_kinds: Vec::new(),
-            figure_source: davy_core::point::Text::default(),
-        },
+        ..Config::empty()
     }
 }
 

@@ -23,6 +23,7 @@ fn a_gap_that_the_core_wants_filled_is_asked_for_after_the_commit() {
         group: Group::default(),
         snapshots: Snapshots::after(0),
         looked_at: Timestamp(0),
+        clock_told: false,
     };
     let (run, first, last) = (3, 5, 6);
     let messages = vec![Missing { run, first, last }];

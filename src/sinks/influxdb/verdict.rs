@@ -36,16 +36,16 @@ pub(super) enum Verdict {
 /// The form in which InfluxDB says what is wrong. Anything else between may answer 400 as well (a
 /// proxy, another server), and that says nothing about the lines.
 #[derive(Deserialize)]
-struct Told {
+struct Complaint {
     code: String,
     message: String,
 }
 
 /// The verdict of an answer that is not 204.
 pub(super) fn of_answer(status: u16, text: &str) -> Verdict {
-    let told = serde_json::from_str::<Told>(text).ok();
-    let in_its_words = told.as_ref().map(|told| told.code.as_str());
-    let words = told.as_ref().map_or(text, |told| &told.message);
+    let complaint = serde_json::from_str::<Complaint>(text).ok();
+    let in_its_words = complaint.as_ref().map(|said| said.code.as_str());
+    let words = complaint.as_ref().map_or(text, |said| &said.message);
     let why = format!("InfluxDB answers {status}: {}", shortened(words));
     match (status, in_its_words) {
         (422, Some("unprocessable entity")) if words.contains("partial write") => Verdict::Partly {

@@ -18,7 +18,7 @@ use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 use sha2::{Digest, Sha256};
 
 use super::columns::Columns;
-use super::{Quantities, level};
+use super::{Quantities, Seen, level};
 
 /// Readings in a chunk, about. 4,096 at 1 s are 68 minutes: large enough that the compressor's
 /// tables cost little, small enough that the last hour needs two of them at most.
@@ -68,6 +68,7 @@ pub(super) fn encode(readings: &Columns) -> Result<Vec<u8>, String> {
     bytes.extend(last.to_le_bytes());
     bytes.extend(quantities.count.to_le_bytes());
     bytes.extend(quantities.bad.to_le_bytes());
+    bytes.extend(quantities.seen.0.to_le_bytes());
     for figure in [quantities.min, quantities.max, quantities.sum] {
         bytes.extend(figure.to_le_bytes());
     }
@@ -88,6 +89,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Chunk<'_>, String> {
     }
     let (first, last) = (input.i64()?, input.i64()?);
     let (count, bad) = (input.u64()?, input.u64()?);
+    let seen = Seen(input.u32()?);
     let (min, max, sum) = (input.f64()?, input.f64()?, input.f64()?);
     Ok(Chunk {
         first,
@@ -98,6 +100,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Chunk<'_>, String> {
             min,
             max,
             sum,
+            seen,
         },
         columns: input.0,
     })

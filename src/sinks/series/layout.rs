@@ -10,7 +10,7 @@ use super::SeriesError;
 pub(super) const FILE: &str = "series.db";
 
 /// Layout of the file, as the database's `user_version`.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 const TABLES: &str = "
     -- `state` is what the one who follows the journal must know to go on from `number`.
@@ -23,13 +23,13 @@ const TABLES: &str = "
     CREATE TABLE head_log (batch INTEGER PRIMARY KEY, readings BLOB NOT NULL);
     CREATE TABLE recent (id INTEGER PRIMARY KEY, point INTEGER NOT NULL, first INTEGER NOT NULL,
         last INTEGER NOT NULL, count INTEGER NOT NULL, bad INTEGER NOT NULL,
-        min REAL, max REAL, sum REAL, data BLOB NOT NULL);
+        seen INTEGER NOT NULL, min REAL, max REAL, sum REAL, data BLOB NOT NULL);
     CREATE INDEX recent_by_time ON recent (point, last, first);
     CREATE TABLE blocks (id INTEGER PRIMARY KEY, point INTEGER NOT NULL, first INTEGER NOT NULL,
         last INTEGER NOT NULL, count INTEGER NOT NULL, bad INTEGER NOT NULL,
-        min REAL, max REAL, sum REAL, data BLOB NOT NULL);
+        seen INTEGER NOT NULL, min REAL, max REAL, sum REAL, data BLOB NOT NULL);
     CREATE INDEX blocks_by_time ON blocks (point, last, first);
-    PRAGMA user_version = 3;";
+    PRAGMA user_version = 4;";
 
 /// Opens the file for writing, or makes an empty one.
 ///

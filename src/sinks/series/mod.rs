@@ -86,6 +86,29 @@ pub struct Bucket {
     pub count: u64,
     /// Bad readings, which have no value to believe.
     pub bad: u64,
+    /// Which qualities its readings had: calibration gas is in `count`, and must not look real.
+    pub seen: Seen,
+}
+
+/// Which qualities a number of readings had: a bit for each code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Seen(u32);
+
+impl Seen {
+    /// Takes one in. A code past the last bit (none is written) counts as the last.
+    #[inline]
+    fn add(&mut self, code: u8) {
+        self.0 |= 1 << u32::from(code).min(u32::BITS - 1);
+    }
+
+    /// Those that were not good, in the order of their codes.
+    pub fn not_good(self) -> impl Iterator<Item = Quality> {
+        Quality::all().filter(move |quality| {
+            let bit = 1_u32 << quality.code();
+            !quality.is_good() && self.0 & bit != 0
+        })
+    }
 }
 
 /// The answer to a query, and what could not be read on the way.
@@ -218,6 +241,8 @@ struct Quantities {
     max: f64,
     /// Sum of the values.
     sum: f64,
+    /// The qualities of all of them.
+    seen: Seen,
 }
 
 impl Default for Quantities {
@@ -228,6 +253,7 @@ impl Default for Quantities {
             min: f64::NAN,
             max: f64::NAN,
             sum: 0.0,
+            seen: Seen::default(),
         }
     }
 }
@@ -239,6 +265,7 @@ impl Quantities {
     /// Takes one reading in.
     #[inline]
     fn add(&mut self, value: f64, code: u8) {
+        self.seen.add(code);
         if code >= BAD_CODES || !value.is_finite() {
             self.bad += 1;
             return;
@@ -256,5 +283,6 @@ impl Quantities {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.sum += other.sum;
+        self.seen.0 |= other.seen.0;
     }
 }

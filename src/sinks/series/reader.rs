@@ -15,7 +15,7 @@ use super::chunk;
 use super::columns::{Columns, sample};
 use super::head::Head;
 use super::row::{self, Place};
-use super::{BUCKETS_MAX, Bucket, Damage, Found, Quantities, Sample, SeriesError};
+use super::{BUCKETS_MAX, Bucket, Damage, Found, Quantities, Sample, Seen, SeriesError};
 
 /// The head of every point by its number; numbers start at 1.
 pub(super) type Heads = RwLock<Vec<Head>>;
@@ -245,7 +245,7 @@ impl Query<'_> {
         let mut entries = Vec::new();
         for place in Place::ALL {
             let sql = format!(
-                "SELECT id, first, last, count, bad, min, max, sum FROM {} WHERE {which}",
+                "SELECT id, first, last, count, bad, min, max, sum, seen FROM {} WHERE {which}",
                 place.table()
             );
             self.transaction
@@ -378,6 +378,7 @@ fn entry(place: Place, row: &Row<'_>) -> rusqlite::Result<Entry> {
                 min: figure(5)?,
                 max: figure(6)?,
                 sum: figure(7)?,
+                seen: Seen(row.get(8)?),
             },
         ),
     })
@@ -419,5 +420,6 @@ fn bucket((at, all): (&i64, &Quantities)) -> Bucket {
         },
         count: all.count,
         bad: all.bad,
+        seen: all.seen,
     }
 }

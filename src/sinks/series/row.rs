@@ -68,8 +68,8 @@ pub(super) fn insert_raw(
     data: &[u8],
 ) -> Result<(), SeriesError> {
     let sql = format!(
-        "INSERT INTO {} (point, first, last, count, bad, min, max, sum, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO {} (point, first, last, count, bad, seen, min, max, sum, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         place.table()
     );
     let (count, bad) = (all.count as i64, all.bad as i64);
@@ -77,7 +77,7 @@ pub(super) fn insert_raw(
         .prepare_cached(&sql)
         .and_then(|mut insert| {
             insert.execute(params![
-                point, first, last, count, bad, all.min, all.max, all.sum, data
+                point, first, last, count, bad, all.seen.0, all.min, all.max, all.sum, data
             ])
         })
         .map_err(SeriesError::store("storing a block"))?;

@@ -200,6 +200,10 @@ fn check_queries(store: &Store, tag: &str, model: &Model) -> Result<(), TestCase
                 .collect();
             prop_assert_eq!(bucket.count, values.len() as u64);
             prop_assert_eq!(bucket.bad, (inside.len() - values.len()) as u64);
+            let not_good: Vec<_> = Quality::all()
+                .filter(|one| !one.is_good() && inside.iter().any(|(_, quality)| quality == one))
+                .collect();
+            prop_assert_eq!(bucket.seen.not_good().collect::<Vec<_>>(), not_good);
             if values.is_empty() {
                 prop_assert!(bucket.min.is_nan() && bucket.mean.is_nan());
                 continue;

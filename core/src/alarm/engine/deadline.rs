@@ -14,8 +14,10 @@ use super::{Engine, PointState};
 use crate::alarm::change::Effect;
 use crate::reading::{Lane, Quality, Timestamp, UncertainCause};
 
-/// Deadlines that are met at once. An alarm of each with its entry in the ledger is about 2 kB in
-/// the journal, so one input stays far below what an entry may hold (64 MiB).
+/// Deadlines that are met in one call, less the effects that stand in its list already: whoever has
+/// one input judged in several calls (each gateway that is lost is one) gives them one list, and
+/// all of them have this one budget. A deadline with its alarms and its entry in the ledger is
+/// some 5 kB in the journal at the worst, so one input stays below what an entry may hold (64 MiB).
 pub(super) const DEADLINES_MAX: usize = 5_000;
 
 /// Whose deadline it is.
@@ -69,9 +71,13 @@ impl Engine {
         }
     }
 
-    /// Does what is due at `now`, earliest first, up to [`DEADLINES_MAX`]. What is left keeps its
-    /// moment, so that the next tick is due at once.
+    /// Does what is due at `now`, earliest first, as far as the budget of `effects` goes
+    /// ([`DEADLINES_MAX`]). What is left keeps its moment, so that the next tick is due at once.
     pub(super) fn meet_deadlines(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let budget = self.deadlines_max.saturating_sub(effects.len());
+        if budget == 0 {
+            return;
+        }
         let mut due = Vec::new();
         while let Some(Reverse((queued, slot))) = self.deadlines.peek().copied()
             && queued <= now
@@ -91,7 +97,7 @@ impl Engine {
         // The heap's order depends on how lazy it was; the order of effects must not.
         due.sort_unstable();
         due.dedup();
-        let left = due.split_off(due.len().min(self.deadlines_max));
+        let left = due.split_off(due.len().min(budget));
         for (_, slot) in left {
             match slot {
                 Slot::Point(point) => self.arm(point),

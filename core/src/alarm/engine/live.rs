@@ -14,6 +14,7 @@
 use super::entry::Sight;
 use super::line::{Line, take_ordinary};
 use super::rule::{Edge, Watched};
+use super::unit::is_wrong;
 use super::{Engine, FUTURE_MS_MAX};
 use crate::alarm::change::Effect;
 use crate::reading::{BadCause, Lane, Quality, Reading, Timestamp, UncertainCause};
@@ -287,11 +288,12 @@ impl Engine {
     }
 
     /// The link of a point is back: it waits anew for a reading, and is not good until one comes.
-    pub(super) fn link_restored(&mut self, point: u32, now: Timestamp) {
+    pub(super) fn link_restored(&mut self, point: u32, now: Timestamp, effects: &mut Vec<Effect>) {
         let place = point as usize;
         if let (Some(line), Some(state)) = (self.lines.get_mut(place), self.points.get_mut(place))
-            && line.quality == Quality::Bad(BadCause::LinkDown)
+            && (is_by_link(line.quality) || is_wrong(line.quality))
         {
+            let before = line.quality;
             line.quality = if line.ever && line.value.is_finite() {
                 Quality::Uncertain(UncertainCause::Stale)
             } else {
@@ -299,6 +301,8 @@ impl Engine {
             };
             line.seen = now;
             (state.lost_since, state.unseen_since) = (Some(now), Some(now));
+            let (unit, after) = (state.unit, line.quality);
+            self.weigh_point(unit, (before, after), now, effects);
         }
         self.settle(point);
     }

@@ -13,7 +13,7 @@ use super::rule::{Rule, Watched};
 use crate::alarm::change::Effect;
 use crate::alarm::definition::{AlarmDefinition, Setpoint, Subject, SystemCondition};
 use crate::point::Point;
-use crate::reading::{BadCause, Lane, Quality, Timestamp};
+use crate::reading::{Lane, Timestamp};
 
 /// What makes an alarm the same one under another configuration, beside its name.
 #[derive(PartialEq)]
@@ -130,10 +130,9 @@ impl Engine {
             let state = self.points.get(point as usize);
             let lost = state.is_some_and(|state| state.unit_lost || state.gateway_lost);
             if was_lost && !lost {
-                self.link_restored(point, now);
+                self.link_restored(point, now, effects);
             } else if lost && !was_lost {
-                let down = Quality::Bad(BadCause::LinkDown);
-                self.set_quality(point, down, (now, now), effects);
+                self.link_lost(point, now, effects);
             }
         }
     }

@@ -2,7 +2,9 @@
 //! what their points are, see [`super::unit`]), delayed on `now`.
 //!
 //! A unit or gateway in loss of view also takes its points out of view at once: their quality
-//! becomes bad (link down), and they raise no alarm of their own for it.
+//! becomes bad, and they raise no alarm of their own for it. Behind a lost gateway it is link down.
+//! Behind a lost unit whose gateway lives it is no answer, or what the gateway said last of how the
+//! unit is read wrongly: nobody need look for a cable.
 //!
 //! Invariant: a break shorter than the off-delay ends nothing, and no on-delay either. So a gateway
 //! that is there for a moment again and again is told.
@@ -14,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use super::entry::Sight;
+use super::live::is_by_link;
 use super::rule::Watched;
+use super::unit::is_wrong;
 use crate::alarm::change::Effect;
 use crate::alarm::definition::{Subject, SystemCondition};
 use crate::reading::{BadCause, Lane, Quality, Timestamp};
@@ -111,12 +115,25 @@ impl Engine {
             }
             let still_lost = state.unit_lost || state.gateway_lost;
             if lost {
-                let down = Quality::Bad(BadCause::LinkDown);
-                self.set_quality(point, down, (now, now), effects);
+                self.link_lost(point, now, effects);
             } else if !still_lost {
-                self.link_restored(point, now);
+                self.link_restored(point, now, effects);
             }
         }
+    }
+
+    /// The link of a point is gone: its quality says which, as exactly as is known.
+    pub(super) fn link_lost(&mut self, point: u32, now: Timestamp, effects: &mut Vec<Effect>) {
+        let place = point as usize;
+        let (Some(line), Some(state)) = (self.lines.get(place), self.points.get(place)) else {
+            return;
+        };
+        let quality = match line.quality {
+            _ if state.gateway_lost => Quality::Bad(BadCause::LinkDown),
+            before if is_by_link(before) || is_wrong(before) => before,
+            _ => Quality::Bad(BadCause::NoAnswer),
+        };
+        self.set_quality(point, quality, (now, now), effects);
     }
 
     /// When an alarm about the system changes, if it is on the way to.

@@ -45,7 +45,8 @@ pub struct AlarmView<'a> {
     pub unknown: bool,
     /// Hidden, and its condition holds.
     pub would_be_in_alarm: bool,
-    /// The horn sounds for it: unanswered, not hidden, and nothing said not to when it was raised.
+    /// The horn sounds for it: unanswered (also when it has returned), not hidden, and nothing said
+    /// not to when it was raised.
     pub sounds: bool,
 }
 
@@ -178,7 +179,7 @@ impl Engine {
             quality,
             unknown: !quality.is_good(),
             would_be_in_alarm: axes.active && axes.state() != axes.process_state(),
-            sounds: entry.sounds && axes.state() == State::Unacked,
+            sounds: entry.sounds && axes.state().is_owed(),
         })
     }
 }

@@ -191,6 +191,22 @@ fn c23_the_horn_sounds_once_an_occurrence() {
     assert_eq!(sounded[0].cause, Cause::Raised);
 }
 
+/// A page that is opened after the return would be silent where one left open still sounds.
+#[test]
+fn the_horn_sounds_on_after_the_return_until_somebody_acknowledges() {
+    for (rule, acked) in [("h 80", None), ("h 80, latch", Some(false))] {
+        let mut rig = Rig::new(rule);
+        let mut sounds = |at, event| {
+            rig.step(at, event);
+            rig.engine.alarms().next().map(|view| view.sounds)
+        };
+        assert_eq!(sounds("0s", "81"), Some(true), "{rule}");
+        assert_eq!(sounds("1s", "70"), Some(true), "{rule}: returned");
+        assert_eq!(sounds("2s", "bad"), Some(true), "{rule}: unknown");
+        assert_eq!(sounds("3s", "ack"), acked, "{rule}: answered");
+    }
+}
+
 /// SCADA-LTS/Scada-LTS#3220: an alarm that came and went leaves no mark.
 #[test]
 fn c40_what_came_and_went_stays_until_it_is_acknowledged() {

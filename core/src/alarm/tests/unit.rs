@@ -147,3 +147,28 @@ fn a_unit_that_loses_its_points_by_configuration_is_not_wrong_for_ever() {
     assert_eq!(rig.list()[0], "G1.U1.loss_of_view RTNUN");
     assert_eq!(rig.list().len(), 4, "the other unit has no alarm");
 }
+
+#[test]
+fn a_unit_that_dies_leaves_its_points_the_cause_that_was_read() {
+    for (wrong, cause) in [
+        ("garbled", BadCause::Garbled),
+        ("exception", BadCause::Exception),
+        ("mute", BadCause::NoAnswer),
+    ] {
+        let mut rig = rig(4);
+        poll(&mut rig, (0, 4), &["50"; 4]);
+        message(&mut rig, "5s", &[wrong; 4]);
+        rig.step("5s", "unit-lost");
+        let quality = |rig: &Rig| rig.engine.quality(PointId(0));
+        assert_eq!(quality(&rig), Quality::Bad(cause));
+        rig.step("15s", "tick");
+        assert_eq!(rig.list(), ["G1.U1.loss_of_view UNACK"], "{wrong}");
+        rig.step("16s", "gateway-lost");
+        assert_eq!(quality(&rig), Quality::Bad(BadCause::LinkDown), "{wrong}");
+        rig.step("17s", "gateway-back");
+        rig.step("18s", "unit-back");
+        assert!(!rig.engine.quality(PointId(0)).is_good(), "no reading yet");
+        poll(&mut rig, (19, 22), &["50"; 4]);
+        assert_eq!(rig.list(), ["G1.U1.loss_of_view RTNUN"], "{wrong}");
+    }
+}

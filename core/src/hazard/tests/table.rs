@@ -146,7 +146,7 @@ const AMISS_OF_TIME: [Amiss; 4] = [
     }),
     ("not normal", |case| case.hazard.normal_since = None),
     ("not configured, no comment", |case| {
-        case.stand.gone = Some("g.gas2".into());
+        case.stand.gone = vec!["g.gas2".into()];
         case.command.comment.clear();
     }),
 ];
@@ -184,14 +184,15 @@ fn owed(case: &mut Case, what: Owed) {
 }
 
 fn answer(case: &Case) -> Result<Hazard, Refused> {
+    let rules = rules(DAY);
     let moment = Moment {
         now: NOW,
         stand: &case.stand,
-        normal_before_close: DAY,
+        rules: &rules,
     };
     check(&case.hazard, &moment, &case.command)?;
     let mut after = case.hazard.clone();
-    carry_out(&mut after, 7, &case.command.by, &case.command.step);
+    carry_out(&mut after, 7, &case.command, &rules);
     Ok(after)
 }
 
@@ -214,8 +215,7 @@ fn every_step_in_every_state_with_every_guard() {
                 let mut amiss = whole.clone();
                 spoil(&mut amiss);
                 if let Err(refused) = answer(&amiss) {
-                    let guard = refused.guard;
-                    writeln!(table, "    {name}: {guard}").unwrap();
+                    writeln!(table, "    {name}: {refused}").unwrap();
                 }
             }
         }
@@ -226,7 +226,28 @@ fn every_step_in_every_state_with_every_guard() {
 #[test]
 fn what_is_not_measured_any_more_is_closed_with_a_reason() {
     let mut case = case(HazardState::Submitted, HazardStep::PassRecheck);
-    case.stand.gone = Some("g.gas2".into());
+    case.stand.gone = vec!["g.gas2".into()];
     case.hazard.normal_since = None;
     assert!(answer(&case).is_ok_and(|after| after.state == HazardState::Closed));
+    // While another of its alarms is measured, that one is waited for.
+    case.hazard.alarms.insert("g.hh".into());
+    assert!(answer(&case).is_err());
+    case.hazard.normal_since = Some(Timestamp(NOW.0 - 1));
+    assert!(answer(&case).is_err_and(|refused| refused.to_string().contains("only since")));
+    case.hazard.normal_since = Some(Timestamp(60 * HOUR));
+    assert!(answer(&case).is_ok());
+}
+
+#[test]
+fn so_many_failed_rechecks_supervise_as_the_rules_say() {
+    for (supervise_after, supervised) in [(1, true), (2, true), (3, false)] {
+        let mut case = case(HazardState::Submitted, HazardStep::FailRecheck);
+        case.hazard.failed_rechecks = 1;
+        let rules = HazardRules {
+            supervise_after,
+            ..rules(DAY)
+        };
+        carry_out(&mut case.hazard, 7, &case.command, &rules);
+        assert_eq!(case.hazard.supervised, supervised, "{supervise_after}");
+    }
 }

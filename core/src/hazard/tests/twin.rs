@@ -116,11 +116,13 @@ fn take(
                 comment: "because".into(),
                 step,
             };
-            taken = ledger.command(now, 1, &command, &ANSWERED, minutes(30), &mut changes);
+            let rules = rules(minutes(30));
+            taken = ledger.command(now, 1, &command, &ANSWERED, &rules, &mut changes);
         }
         Happens::Configured(gone) => {
-            ledger.configured(now, |alarm| alarm != ALARMS[*gone].0);
-            ledger.configured(now, |_| true);
+            let without = |alarm: &str| alarm != ALARMS[*gone].0;
+            ledger.configured(now, |_| true, without);
+            ledger.configured(now, without, |_| true);
         }
     }
     (changes, taken)

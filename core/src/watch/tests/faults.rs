@@ -10,7 +10,7 @@ use crate::sparkplug::payload::{Metric, MetricValue, Payload};
 const GAS: (&str, &str) = ("gw", "gas");
 
 /// A payload of any Sparkplug node.
-fn payload(story: &Story, metrics: Vec<Metric>) -> Vec<u8> {
+pub(super) fn payload(story: &Story, metrics: Vec<Metric>) -> Vec<u8> {
     Payload {
         timestamp: Some(story.clock().0 as u64),
         metrics,
@@ -19,7 +19,7 @@ fn payload(story: &Story, metrics: Vec<Metric>) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn metric(name: &str, alias: Option<u64>, value: f64, at: Timestamp) -> Metric {
+pub(super) fn metric(name: &str, alias: Option<u64>, value: f64, at: Timestamp) -> Metric {
     Metric {
         name: (!name.is_empty()).then(|| name.to_owned()),
         alias,
@@ -241,6 +241,34 @@ fn a_clock_that_is_off_is_alarmed_until_it_is_right() {
     assert!(returned(&effects).contains(&"gw.clock_offset"));
 }
 
+/// The figure is the configuration's, and one that was alarmed by another ends by this one.
+#[test]
+fn how_far_a_clock_may_be_off_is_configured() {
+    let allowed = |offset: &str| {
+        let mut files = files(SITE, POINTS);
+        let line = format!("offset_max = \"{offset}\"");
+        files[2].text = files[2].text.replace("offset_max = \"1s\"", &line);
+        config_input(files)
+    };
+    let mut story = Story::new();
+    story.give(allowed("5s"));
+    story.all_born();
+    let behind = |story: &mut Story, second: f64, sequence| {
+        story.until(second);
+        let real = std::mem::replace(&mut story.now, second - 3.0);
+        let number = MessageNumber { run: 1, sequence };
+        let message = story.payload(number, &[("TF.a", 0.2, second - 3.0)], false);
+        story.now = real;
+        story.device(GAS, DeviceMessage::Data, message)
+    };
+    assert_eq!(raised(&behind(&mut story, 10.0, 1)), [""; 0]);
+    story.give(allowed("2s"));
+    assert_eq!(raised(&behind(&mut story, 11.0, 2)), ["gw.clock_offset"]);
+    story.give(allowed("5s"));
+    behind(&mut story, 12.0, 3);
+    assert!(returned(&story.until(100.0)).contains(&"gw.clock_offset"));
+}
+
 #[test]
 fn a_replaced_gateway_is_taken_and_two_that_take_turns_are_alarmed() {
     let mut story = Story::new();
@@ -439,11 +467,11 @@ fn births_with_ever_new_aliases_stay_bounded() {
     let mut story = Story::new();
     let mut watch = Watch::restore(&story.watch.snapshot()).unwrap();
     let mut sizes = Vec::new();
-    for birth in 0..40_u64 {
-        // 10,000 aliases for one tag, others each time.
+    for birth in 0..100_u64 {
+        // 4,000 aliases for one tag, others each time.
         let at = story.clock();
-        let metrics = (0..10_000)
-            .map(|place| metric("TF.a", Some(birth * 10_000 + place), 0.0, at))
+        let metrics = (0..4_000)
+            .map(|place| metric("TF.a", Some(birth * 4_000 + place), 0.0, at))
             .collect();
         let input = Input::Message {
             topic: "spBv1.0/works/DBIRTH/gw/gas".into(),

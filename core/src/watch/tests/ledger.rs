@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alarm::Command;
-use crate::hazard::{Class, EvidencePart, FiveItems, Hazard, HazardStep};
+use crate::hazard::{Class, EvidencePart, FiveItems, Hazard, HazardStep, Rule};
 
 const GAS: (&str, &str) = ("gw", "gas");
 
@@ -69,7 +69,7 @@ impl Book {
             step,
         }));
         effects.into_iter().find_map(|effect| match effect {
-            Effect::HazardRefused { refused, .. } => Some(refused.guard),
+            Effect::HazardRefused { refused, .. } => Some(refused.to_string()),
             _ => None,
         })
     }
@@ -136,7 +136,7 @@ impl Book {
     /// The entry that a limit of TF.a raised.
     fn entry(&self) -> Option<&Hazard> {
         let mut hazards = self.story.watch.ledger().hazards();
-        hazards.find(|hazard| hazard.origin.alarm.starts_with("TF.a.gas"))
+        hazards.find(|hazard| hazard.origin.subject == "TF.a" && hazard.rule != Rule::LossOfView)
     }
 
     /// Since which second of the story its point is normal and was seen to be.
@@ -313,6 +313,94 @@ fn a_point_that_was_taken_out_is_closed_with_a_reason_only() {
     assert_eq!(book.normal_since(), Some(460.0));
     book.story.give(config_input(quick(&without.join("\n"))));
     assert_eq!(book.pass("the tank was taken down"), "");
+}
+
+/// Level 2 at a source of level 2: what is major is the configuration's to say.
+#[test]
+fn which_alarms_are_major_candidates_is_configured() {
+    let was = "level_max = 2, chemical_setpoints = [\"hh\", \"ll\", \"gas2\"]";
+    for (level, setpoint, class) in [
+        (2, "gas2", Class::Major),
+        (1, "gas2", Class::General),
+        (2, "hh", Class::General),
+    ] {
+        let rule = format!("level_max = {level}, chemical_setpoints = [\"{setpoint}\"]");
+        let mut files = quick(POINTS);
+        files[2].text = files[2].text.replace(was, &rule);
+        let mut book = Book::new();
+        book.story.give(config_input(files));
+        book.live("TF.a", 2.5, 10.0);
+        assert_eq!(book.entry().unwrap().class, class, "{rule}");
+    }
+}
+
+/// A limit of the site's own on TF.a, above those of its preset.
+const OWN_HH: &str = r#"
+[[limit]]
+point = "TF.a"
+setpoint = "hh"
+limit = 5.0
+deadband = 0.5
+on_delay = "0s"
+off_delay = "30s"
+latch = false
+priority = 1
+shelvable = false
+guidance = "anything"
+figure_source = { zh = "本单位", en = "the site's own" }
+"#;
+
+#[test]
+fn an_alarm_that_was_taken_out_leaves_the_wait_of_the_others() {
+    let with_hh = || {
+        let mut files = quick(POINTS);
+        files[0].text += OWN_HH;
+        config_input(files)
+    };
+    let mut book = Book::new();
+    book.story.give(with_hh());
+    book.live("TF.a", 6.0, 10.0);
+    assert_eq!(book.entry().unwrap().alarms.len(), 2, "gas2 and hh");
+    book.put_right();
+    book.steady("TF.a", 0.2, (20.0, 150.0));
+    book.answer("TF.a.gas1", false);
+    book.answer("TF.a.gas2", false);
+    book.answer("TF.a.gas2", true);
+    book.answer("TF.a.hh", false);
+    let since = book.normal_since();
+    assert!(since.is_some_and(|since| since < 100.0));
+    book.story.give(config_input(quick(POINTS)));
+    // What is left of it is measured as before, and waited for.
+    assert_eq!(book.normal_since(), since);
+    assert!(book.pass("").contains("`TF.a.hh` is no longer configured"));
+    assert!(book.pass("never needed").contains("only since"));
+    // It is there again: nobody has measured it meanwhile.
+    book.steady("TF.a", 0.2, (160.0, 200.0));
+    book.story.give(with_hh());
+    assert_eq!(book.normal_since(), Some(200.0));
+    book.story.give(config_input(quick(POINTS)));
+    book.steady("TF.a", 0.2, (210.0, 500.0));
+    assert!(book.pass("").contains("no longer configured"));
+    assert_eq!(book.pass("never needed"), "");
+}
+
+/// Taken out while it is active: the others are normal from then on at the earliest.
+#[test]
+fn an_alarm_that_was_taken_out_while_active_is_no_longer_waited_for() {
+    let mut files = quick(POINTS);
+    files[0].text += OWN_HH;
+    // It falls below its reset a minute before HH does.
+    files[2].text = files[2]
+        .text
+        .replace("off_delay = \"1min\"", "off_delay = \"1s\"");
+    let mut book = Book::new();
+    book.story.give(config_input(files));
+    book.live("TF.a", 6.0, 10.0);
+    book.put_right();
+    book.steady("TF.a", 0.2, (20.0, 30.0));
+    assert_eq!(book.entry().unwrap().active_alarms.len(), 1);
+    book.story.give(config_input(quick(POINTS)));
+    assert_eq!(book.normal_since(), Some(30.0));
 }
 
 #[test]

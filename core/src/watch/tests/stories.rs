@@ -301,7 +301,7 @@ fn people_answer_and_the_refused_are_told_why() {
     let effects = story.give(step(verify.clone()));
     assert!(
         matches!(&effects[..], [Effect::HazardRefused { refused, .. }]
-            if refused.guard.contains("trend")),
+            if refused.to_string().contains("trend")),
         "nobody judges without the trend"
     );
     let effects = story.give(step(HazardStep::FileEvidence {
@@ -409,7 +409,8 @@ fn a_point_taken_out_leaves_the_list() {
 fn a_unit_whose_points_are_all_of_one_source_counts_each_of_them() {
     let mut story = Story::new();
     story.all_born();
-    story.until(70.0);
+    story.until(1.0);
+    story.data(GAS, (1, 1), &[("TF.a", 0.2)]);
     story.node_dead("gw", 1);
     let facts = story.watch.facts(0);
     assert_eq!(facts.points, 4);
@@ -418,6 +419,48 @@ fn a_unit_whose_points_are_all_of_one_source_counts_each_of_them() {
         .iter()
         .filter(|(alarm, _)| *alarm == "gw.loss_of_view");
     assert_eq!(behind.count(), 3, "the three points behind the gateway");
+}
+
+/// 5 % of the points are blue after ten minutes, 10 % are yellow at once.
+#[test]
+fn a_point_that_several_alarms_call_unseen_is_one_point() {
+    let mut points = POINTS.lines().next().unwrap().to_owned();
+    for place in 0..20 {
+        let unit = if place == 0 { "far" } else { "gas" };
+        let address = place * 2;
+        let row = format!(
+            "\nTF.p{place},甲,A,cl2,,mg/m3,0,10,TF,gw,{unit},1s,input_registers,{address},f32,ABCD,none,,"
+        );
+        points += &row;
+    }
+    points += "\nTF.d,丁,D,cl2,,mg/m3,0,10,,other,gas,1s,input_registers,0,f32,ABCD,none,,";
+    let mut story = Story::new();
+    story.give(config_input(files(SITE, &points)));
+    story.all_born();
+    let tags: Vec<String> = (0..20).map(|place| format!("TF.p{place}")).collect();
+    let gas: Vec<(&str, f64)> = tags[1..].iter().map(|tag| (tag.as_str(), 0.2)).collect();
+    let mut sequence = 0;
+    let mut seen = Vec::new();
+    for second in (60..=780).step_by(10) {
+        seen.extend(colours(&story.until(f64::from(second))));
+        sequence += 1;
+        seen.extend(colours(&story.data(GAS, (1, sequence), &gas)));
+        if second == 60 {
+            let far = ("gw", "far");
+            sequence += 1;
+            story.data(far, (1, sequence), &[("TF.p0", 0.2)]);
+        }
+        if second == 120 {
+            story.unit_dead("gw", "far");
+            let facts = story.watch.facts(0);
+            assert_eq!(facts.points, 20);
+            // Unseen since its own alarm, which was first.
+            assert!(
+                matches!(facts.unseen[..], [("TF.p0.loss_of_view", since)] if since < story.clock())
+            );
+        }
+    }
+    assert_eq!(seen, [Colour::Blue]);
 }
 
 #[test]

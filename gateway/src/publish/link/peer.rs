@@ -31,8 +31,8 @@ impl Peer {
         self.listener.local_addr().expect("address").port()
     }
 
-    /// The next client, let in and subscribed to what it wants.
-    pub(crate) async fn accept(&self) -> (Client, Vec<String>) {
+    /// The next client, let in.
+    pub(crate) async fn welcome(&self) -> Client {
         let (stream, _) = self.listener.accept().await.expect("a client");
         let mut client = Client {
             stream,
@@ -45,6 +45,12 @@ impl Peer {
         }
         let welcome = ConnAck::new(ConnectReturnCode::Success, false);
         client.write(&Mqtt::ConnAck(welcome)).await;
+        client
+    }
+
+    /// The next client, let in and subscribed to what it wants.
+    pub(crate) async fn accept(&self) -> (Client, Vec<String>) {
+        let mut client = self.welcome().await;
         match client.read().await {
             Some(Mqtt::Subscribe(subscribe)) => {
                 let codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce); 2];

@@ -139,6 +139,23 @@ async fn a_lost_connection_is_made_again_with_a_will_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_will_that_the_broker_has_is_not_used_again() {
+    let mut running = start(7).await;
+    let client = running.peer.welcome().await;
+    assert_eq!(will_bd_seq(&client), 7);
+    // Gone before it was subscribed: the broker may send that will whenever it likes.
+    drop(client);
+    let (client, _) = running.peer.accept().await;
+    assert_eq!(will_bd_seq(&client), 8);
+    let connected = running.news.recv().await;
+    assert!(
+        matches!(connected, Some(News::Connected { bd_seq: 8, .. })),
+        "{connected:?}"
+    );
+    running.cancel.cancel();
+}
+
+#[tokio::test]
 async fn the_last_packet_ends_the_connection_with_a_word() {
     let mut running = start(1).await;
     let (mut client, _) = running.peer.accept().await;

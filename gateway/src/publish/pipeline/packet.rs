@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use davy_core::delivery::{RUNS_MAX, Stored};
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{
     NodeBirth, NodeData, NodeMessage, Topic, TopicError, build_device_death, build_node_birth,
@@ -121,7 +120,7 @@ impl Pipeline {
             }
             Step::Report => {
                 let data = NodeData {
-                    stored: Some(self.stored()?),
+                    stored: Some(failed(self.outbox.stored())?),
                     lost: Some(self.outbox.account().lost),
                     gone: Some(std::mem::take(&mut self.gone)).filter(|gone| !gone.is_empty()),
                     backlog: None,
@@ -159,23 +158,11 @@ impl Pipeline {
         let birth = NodeBirth {
             bd_seq: self.bd_seq,
             last,
-            stored: &self.stored()?,
+            stored: &failed(self.outbox.stored())?,
             lost: self.outbox.account().lost,
             instance: self.outbox.instance(),
         };
         Some(build_node_birth(now, self.seq, &birth))
-    }
-
-    /// What is kept of each run, no more runs than a host reads: the oldest, which go first, and
-    /// the present one.
-    fn stored(&self) -> Option<Vec<Stored>> {
-        let mut stored = failed(self.outbox.stored())?;
-        if stored.len() > RUNS_MAX {
-            let present = stored.pop()?;
-            stored.truncate(RUNS_MAX - 1);
-            stored.push(present);
-        }
-        Some(stored)
     }
 
     fn backlog(
@@ -199,6 +186,7 @@ impl Pipeline {
             Some(message) if message.row < last => message.row,
             _ => last,
         };
+        self.lose_broken(&mut messages);
         match self.acknowledge {
             Acknowledge::Centre => self.bundle(now, elapsed, through, &messages),
             Acknowledge::Broker => self.plain(now, elapsed, through, &messages),
@@ -266,7 +254,7 @@ impl Pipeline {
     }
 }
 
-/// The payload to publish. What is stored and is no message stays in the outbox.
+/// The payload to publish.
 fn finished(stored: &[u8], now: Timestamp, seq: u8, is_historical: bool) -> Option<Vec<u8>> {
     let mut payload = Vec::with_capacity(stored.len() + 512);
     finish(stored, now, seq, is_historical, &mut payload)

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Pipeline;
 use crate::publish::session::Phase;
 
+/// Most names of alarms in one line of the log.
+const ALARMS_TOLD: usize = 20;
+
 /// Why nobody but the edge warns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alone {
@@ -35,15 +38,18 @@ impl Pipeline {
                 tracing::info!("the centre annunciates");
             }
         }
-        let sounds = alone.is_some() && self.local.annunciates();
+        self.local.centre_is_there(alone.is_none(), elapsed);
+        let sounds = alone.is_some() && self.local.sounding().next().is_some();
         let changed = self.sound.send_if_modified(|before| {
             let changes = *before != sounds;
             *before = sounds;
             changes
         });
-        if changed && sounds {
-            let alarms: Vec<_> = self.local.active().take(20).collect();
+        let version = self.local.version();
+        if sounds && (changed || version != self.sound_told) {
+            let alarms: Vec<_> = self.local.sounding().take(ALARMS_TOLD).collect();
             tracing::warn!(?alarms, "alarms are active: annunciate");
+            self.sound_told = version;
         } else if changed {
             tracing::info!("local annunciation ends");
         }

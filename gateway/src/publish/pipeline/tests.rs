@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use davy_core::alarm::{Condition, Subject};
 use davy_core::config::Config;
 use davy_core::delivery::{MessageNumber, Ranges, Received, Stored};
 use davy_core::reading::{BadCause, PointId, Quality, Reading};
@@ -508,6 +509,31 @@ fn another_host_gets_plain_data_and_the_broker_frees_it() {
 struct Gas {
     edge: Edge,
     point: PointId,
+    silent: Option<&'static str>,
+}
+
+/// A poll whose values are far from every limit.
+fn calm(config: &Config, unit: &str, state: UnitState, at: Timestamp) -> Batch {
+    let mut batch = batch(config, unit, state, at);
+    for reading in &mut batch.readings {
+        let range = config.points[reading.point.index()].range;
+        let (mut low, mut high) = (range.low, range.high);
+        for alarm in &config.alarms {
+            if let Condition::Limit(limit) = alarm.condition
+                && alarm.subject == Subject::Point(reading.point)
+            {
+                if limit.setpoint.is_high() {
+                    high = high.min(limit.reset);
+                } else {
+                    low = low.max(limit.reset);
+                }
+            }
+        }
+        if state == UnitState::Alive {
+            reading.value = f64::midpoint(low, high);
+        }
+    }
+    batch
 }
 
 impl Gas {
@@ -520,6 +546,7 @@ impl Gas {
         Self {
             point: PointId(u32::try_from(place.expect("a detector")).expect("few")),
             edge: Edge::new(config, folder, 1 << 30),
+            silent: None,
         }
     }
 
@@ -529,14 +556,24 @@ impl Gas {
         edge.pass(Duration::from_secs(1));
         let point = &edge.config.points[self.point.index()];
         let value = if alarm { point.range.high } else { 0.0 };
-        let batch = Batch {
-            unit: point.device.as_str().into(),
-            sampled_at: edge.now,
-            readings: vec![Reading::new(self.point, value, Quality::Good, edge.now)],
-            unit_state: UnitState::Alive,
-        };
+        let batches: Vec<_> = UNITS
+            .into_iter()
+            .map(|unit| {
+                let state = if self.silent == Some(unit) {
+                    UnitState::Silent
+                } else {
+                    UnitState::Alive
+                };
+                let mut batch = calm(&edge.config, unit, state, edge.now);
+                let mut readings = batch.readings.iter_mut();
+                if let Some(reading) = readings.find(|reading| reading.point == self.point) {
+                    reading.value = value;
+                }
+                batch
+            })
+            .collect();
         let (now, elapsed) = (edge.now, edge.elapsed);
-        edge.pipeline().take(now, elapsed, &[batch]);
+        edge.pipeline().take(now, elapsed, &batches);
         edge.second();
     }
 
@@ -586,6 +623,37 @@ fn it_annunciates_alone_only_while_the_centre_is_away() {
     }
     gas.edge.flow();
     assert!(!gas.sounds(), "returned");
+}
+
+#[test]
+fn going_blind_sounds_while_the_centre_is_away() {
+    let folder = folder();
+    let mut gas = Gas::new(folder.path());
+    let mut centre = Centre::default();
+    for _ in 0..60 {
+        gas.second(false);
+        gas.edge.flow();
+        assert!(!gas.sounds(), "all is seen");
+    }
+    gas.silent = Some("nh3-gas");
+    for second in 0..42 {
+        gas.second(false);
+        gas.edge.flow();
+        assert_eq!(gas.sounds(), second >= 30, "{second} s");
+    }
+    gas.edge.connect();
+    gas.seconds(61, false, &mut centre);
+    assert!(!gas.sounds(), "the centre sees to it");
+    gas.edge.pipeline().hear(News::Lost);
+    gas.edge.flow();
+    assert!(!gas.sounds(), "the centre knows of it");
+    // Another one is news.
+    gas.silent = Some("cl2-gas");
+    for _ in 0..32 {
+        gas.second(false);
+        gas.edge.flow();
+    }
+    assert!(gas.sounds());
 }
 
 #[test]
@@ -828,6 +896,8 @@ struct Core {
     taken: davy_core::gateways::Taken,
     /// Readings of data messages that were taken.
     readings: usize,
+    /// What was stored has come to its end, the last time that was told.
+    history_ended: bool,
 }
 
 impl Core {
@@ -841,6 +911,7 @@ impl Core {
             gateways,
             taken: davy_core::gateways::Taken::default(),
             readings: 0,
+            history_ended: false,
         }
     }
 
@@ -854,7 +925,10 @@ impl Core {
             let bytes = zstd::bulk::decompress(&backlog, BUNDLE_BYTES_MAX).expect("zstd");
             for message in read_bundle(&bytes).expect("bundle") {
                 let mut payload = Vec::new();
-                finish(message.payload, now, 0, true, &mut payload).expect("message");
+                if finish(message.payload, now, 0, true, &mut payload).is_err() {
+                    // As the centre does.
+                    payload = message.payload.to_vec();
+                }
                 let topic = Topic::Device {
                     group: &self.config.group.clone(),
                     message: DeviceMessage::Data,
@@ -872,6 +946,16 @@ impl Core {
         let taken = &mut self.taken;
         (self.gateways).take(now, topic, payload, config, directory, taken);
         self.readings += self.taken.readings();
+        self.history_ended |= self.taken.history_ends.is_some();
+    }
+
+    fn committed(&self) -> Command {
+        let runs = self.gateways.received(GATEWAY);
+        let runs = runs.map(|(run, ranges)| RunRanges {
+            run,
+            ranges: ranges.clone(),
+        });
+        Command::Committed(runs.collect())
     }
 
     /// What is asked for again by now.
@@ -944,6 +1028,39 @@ fn a_message_dropped_on_its_way_is_asked_for_again_and_comes_once() {
     assert_eq!(core.readings, before + of_unit);
     edge.pass(Duration::from_mins(1));
     assert_eq!(core.asks(edge.now), []);
+}
+
+#[test]
+fn rows_that_are_no_messages_are_lost_and_hold_nothing_open() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    let mut core = Core::new(&edge.config, edge.now);
+    poll_all(&mut edge);
+    poll_all(&mut edge);
+    edge.pipeline().outbox.tamper(
+        "UPDATE message SET payload = x'ffff' WHERE row = 3;
+         UPDATE message SET payload = (SELECT payload FROM message WHERE row = 6) WHERE row = 5;
+         UPDATE message SET device = 'a/b' WHERE row = 7;
+         UPDATE message SET device = CAST(x'ff' AS TEXT) WHERE row = 8;
+         UPDATE message SET payload = substr(payload, 1, 30) WHERE row = 10",
+    );
+    edge.connect();
+    poll_all(&mut edge);
+    for _ in 0..30 {
+        core.hear(edge.now, &edge.flow());
+        let committed = core.committed();
+        edge.tell(&[committed]);
+        edge.pass(Duration::from_secs(1));
+        edge.second();
+    }
+    let account = edge.status.account();
+    assert!(account.balances());
+    assert_eq!((account.stored, account.lost), (0, 5));
+    assert_eq!(core.came(), [(1, 15)]);
+    let gateway = core.gateways.get(GATEWAY).expect("known");
+    assert_eq!((gateway.unusable, gateway.missing()), (0, 5));
+    assert_eq!((gateway.committed, gateway.lost), (10, 5));
+    assert!(core.history_ended);
 }
 
 #[test]
