@@ -14,6 +14,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,20 @@ const FUTURE_MS_MAX: i64 = 5_000;
 /// What was counted since the engine was made. Part of the snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
+    /// Readings whose time was out of order.
+    #[serde(flatten)]
+    pub untimely: Untimely,
+    /// Readings that came by the historical lane.
+    pub late: u64,
+    /// Readings of a point that is not in the configuration.
+    pub unknown_point: u64,
+    /// Times that `now` itself stepped back.
+    pub centre_steps_back: u64,
+}
+
+/// Readings whose time was out of order: of the whole site, or of one gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untimely {
     /// Readings skipped because one of the same point and lane was as late or later.
     pub out_of_order: u64,
     /// Readings sampled more than 5 s after `now`; judged as if sampled at `now`, and out of a
@@ -61,12 +76,25 @@ pub struct Counters {
     /// Times that the order of a point's readings began anew since its gateway's clock stepped
     /// back.
     pub backwards_steps: u64,
-    /// Readings that came by the historical lane.
-    pub late: u64,
-    /// Readings of a point that is not in the configuration.
-    pub unknown_point: u64,
-    /// Times that `now` itself stepped back.
-    pub centre_steps_back: u64,
+}
+
+impl Untimely {
+    /// What was counted after `before`, if anything was.
+    pub fn since(self, before: Self) -> Option<Self> {
+        (self != before).then(|| Self {
+            out_of_order: self.out_of_order - before.out_of_order,
+            from_future: self.from_future - before.from_future,
+            backwards_steps: self.backwards_steps - before.backwards_steps,
+        })
+    }
+}
+
+impl AddAssign for Untimely {
+    fn add_assign(&mut self, found: Self) {
+        self.out_of_order += found.out_of_order;
+        self.from_future += found.from_future;
+        self.backwards_steps += found.backwards_steps;
+    }
 }
 
 /// What is kept of a point beside its line.

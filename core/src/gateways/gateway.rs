@@ -14,7 +14,7 @@ use super::arrivals::Arrivals;
 use super::declared::{Declared, Unread};
 use super::said::Said;
 use super::{LinkEvent, Site, Taken};
-use crate::alarm::{Subject, SystemCondition};
+use crate::alarm::{Subject, SystemCondition, Untimely};
 use crate::delivery::{Missing, Stored};
 use crate::reading::Timestamp;
 use crate::sparkplug::{Birth, NodeData};
@@ -52,6 +52,8 @@ pub struct Gateway {
     pub unknown: u64,
     /// Messages that a node which does not number them has skipped, by Sparkplug's `seq`.
     pub skipped: u64,
+    /// Readings of it that the engine found out of their order in time.
+    pub untimely: Untimely,
     /// Centre's clock minus the gateway's at its last live message, in ms.
     pub clock_offset_ms: i64,
     /// That is more than the configuration allowed, and was told.

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::Untimely;
 use crate::config::Config;
 use crate::delivery::{MessageNumber, Ranges};
 use crate::reading::Timestamp;
@@ -145,6 +146,15 @@ impl Gateways {
             Said::read(&topic, payload).and_then(|said| gateway.take(now, &said, site, taken));
         if let Err(why) = done {
             gateway.unusable(now, id, why, taken);
+        }
+    }
+
+    /// The engine has judged a message of this topic, and found this of its readings untimely.
+    pub fn count_untimely(&mut self, topic: &str, found: Untimely) {
+        let topic = Topic::parse(topic).ok();
+        let gateway = topic.as_ref().and_then(sender).map(|(_, id)| id);
+        if let Some(gateway) = gateway.and_then(|id| self.gateways.get_mut(id)) {
+            gateway.untimely += found;
         }
     }
 

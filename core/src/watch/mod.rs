@@ -441,8 +441,12 @@ impl Watch {
             &self.directory,
             &mut taken,
         );
+        let before = self.engine.counters().untimely;
         self.taken(now, &mut taken, effects);
         self.taken = taken;
+        if let Some(found) = self.engine.counters().untimely.since(before) {
+            self.gateways.count_untimely(topic, found);
+        }
     }
 
     fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -14,7 +14,7 @@ use crate::reading::Timestamp;
 use crate::warning::Warning;
 
 /// Version of the form. A snapshot of another version is not read: the journal is replayed.
-pub const SNAPSHOT_VERSION: u32 = 7;
+pub const SNAPSHOT_VERSION: u32 = 8;
 
 #[derive(Serialize)]
 struct Written<'a> {

@@ -99,10 +99,10 @@ impl Engine {
         if sampled_at.ms_since(now) > FUTURE_MS_MAX {
             // Its moment is not to be believed and would blind the ones after it. Its value is
             // judged all the same, as if no time had passed.
-            self.counters.from_future += 1;
+            self.counters.untimely.from_future += 1;
             sampled_at = before.map_or(Timestamp::MIN, |before| before.sampled_at);
         } else if before.is_some_and(|before| sampled_at <= before.sampled_at) {
-            self.counters.out_of_order += 1;
+            self.counters.untimely.out_of_order += 1;
             return;
         }
         let latest = LatePoint {

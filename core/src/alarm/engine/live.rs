@@ -96,17 +96,17 @@ impl Engine {
         };
         let mut sampled_at = reading.sampled_at;
         if sampled_at.ms_since(now) > FUTURE_MS_MAX {
-            self.counters.from_future += 1;
+            self.counters.untimely.from_future += 1;
             sampled_at = now;
         } else if line.ever && sampled_at <= line.sampled_at {
             // Silence for two periods, then readings of an earlier time: the gateway's clock was
             // set back. The same time again is a repeat, however late.
             let silent = now.ms_since(line.seen) > state.period.saturating_mul(2);
             if sampled_at == line.sampled_at || !silent {
-                self.counters.out_of_order += 1;
+                self.counters.untimely.out_of_order += 1;
                 return;
             }
-            self.counters.backwards_steps += 1;
+            self.counters.untimely.backwards_steps += 1;
         }
         let before = line.quality;
         let elapsed = if line.ever {

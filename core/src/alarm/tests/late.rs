@@ -222,7 +222,7 @@ fn the_store_is_judged_in_its_own_order_with_quality_and_delays() {
     }
     rig.step("1001s", "late:81@112s");
     assert_eq!(rig.list(), ["P0.h late UNACK"]);
-    assert_eq!(rig.engine.counters().out_of_order, 1);
+    assert_eq!(rig.engine.counters().untimely.out_of_order, 1);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_stored_reading_from_the_future_does_not_blind_the_ones_after_it() {
         rig.step("1001s", &format!("late:{late}"));
     }
     assert_eq!(rig.list(), ["P0.h late UNACK"]);
-    let counters = rig.engine.counters();
+    let counters = rig.engine.counters().untimely;
     assert_eq!((counters.from_future, counters.out_of_order), (1, 0));
     // Nothing else is known of the point.
     let mut rig = Rig::new("h 80");

@@ -221,7 +221,7 @@ fn readings_out_of_order_are_skipped_and_counted() {
     assert_eq!(rig.step("2s", "70"), "NORM");
     assert_eq!(rig.step("3s", "81@2s"), "NORM", "the same moment again");
     assert_eq!(rig.step("3s", "81@1s"), "NORM", "an earlier one");
-    assert_eq!(rig.engine.counters().out_of_order, 2);
+    assert_eq!(rig.engine.counters().untimely.out_of_order, 2);
     assert_eq!(rig.step("4s", "81"), "UNACK!");
 }
 
@@ -232,7 +232,7 @@ fn a_gateway_whose_clock_steps_back_is_followed_after_two_periods() {
     assert_eq!(rig.step("102s", "81@42s"), "NORM");
     assert_eq!(rig.step("103s", "81@43s"), "UNACK!");
     assert_eq!(rig.step("104s", "70@44s"), "RTNUN");
-    let counters = rig.engine.counters();
+    let counters = rig.engine.counters().untimely;
     assert_eq!((counters.out_of_order, counters.backwards_steps), (1, 1));
 }
 
@@ -248,7 +248,7 @@ fn a_repeat_is_no_step_of_the_clock_however_late() {
         "NORM/UNACK?!",
         "and it does not keep a point in view"
     );
-    assert_eq!(rig.engine.counters().backwards_steps, 0);
+    assert_eq!(rig.engine.counters().untimely.backwards_steps, 0);
 }
 
 #[test]
@@ -259,12 +259,12 @@ fn a_gateway_whose_clock_runs_ahead_still_alarms() {
         "NORM",
         "4 s ahead is taken as it is"
     );
-    assert_eq!(rig.engine.counters().from_future, 0);
+    assert_eq!(rig.engine.counters().untimely.from_future, 0);
     assert_eq!(rig.step("1s", "70@900s"), "NORM");
     for (at, event, shown) in [("2s", "81@901s", "NORM"), ("4s", "81@903s", "UNACK!")] {
         assert_eq!(rig.step(at, event), shown);
     }
-    assert_eq!(rig.engine.counters().from_future, 3);
+    assert_eq!(rig.engine.counters().untimely.from_future, 3);
     assert_eq!(rig.changes().next().unwrap().sampled_at, moment("4s"));
 }
 
@@ -273,7 +273,7 @@ fn an_ordinary_reading_from_the_future_does_not_hold_up_the_ones_after_it() {
     let mut rig = Rig::new("h 80");
     rig.step("0s", "50");
     rig.step("1s", "51@900s");
-    assert_eq!(rig.engine.counters().from_future, 1);
+    assert_eq!(rig.engine.counters().untimely.from_future, 1);
     let last = rig.engine.last(PointId(0)).unwrap();
     assert_eq!((last.value, last.sampled_at), (51.0, moment("1s")));
     assert_eq!(rig.step("2s", "81"), "UNACK!");

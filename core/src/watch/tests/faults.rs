@@ -3,6 +3,7 @@
 use prost::Message as _;
 
 use super::*;
+use crate::alarm::Untimely;
 use crate::reading::UncertainCause;
 use crate::sparkplug::DataType;
 use crate::sparkplug::payload::{Metric, MetricValue, Payload};
@@ -198,7 +199,7 @@ fn readings_from_the_future_and_out_of_order_are_counted() {
     story.all_born();
     story.until(100.0);
     story.sampled(GAS, (1, 1), &[("TF.a", 0.2, 1_000.0)], false);
-    assert_eq!(story.watch.engine().counters().from_future, 1);
+    assert_eq!(story.watch.engine().counters().untimely.from_future, 1);
     story.until(101.0);
     story.sampled(GAS, (1, 2), &[("TF.a", 2.5, 101.0)], false);
     assert_eq!(
@@ -207,10 +208,22 @@ fn readings_from_the_future_and_out_of_order_are_counted() {
         "a clock that ran ahead does not blind the point"
     );
     story.sampled(GAS, (1, 3), &[("TF.a", 0.2, 99.5)], false);
-    assert_eq!(story.watch.engine().counters().out_of_order, 1);
+    assert_eq!(story.watch.engine().counters().untimely.out_of_order, 1);
     let point = story.watch.directory().find("TF.a").unwrap();
     let value = story.watch.engine().last(point).unwrap().value;
     assert!((value - 2.5).abs() < 1e-9);
+    // Of the gateway that sent them, and of no other; a restart keeps the count.
+    let found = Untimely {
+        from_future: 1,
+        out_of_order: 1,
+        backwards_steps: 0,
+    };
+    let again = Watch::restore(&story.watch.snapshot()).unwrap();
+    for watch in [&story.watch, &again] {
+        assert_eq!(watch.gateways().get("gw").unwrap().untimely, found);
+        let other = watch.gateways().get("other").unwrap();
+        assert_eq!(other.untimely, Untimely::default());
+    }
 }
 
 #[test]
