@@ -70,7 +70,11 @@ fn main() {
         rates.push(rate);
         costs.push(cost);
     }
-    let counters = runtime.block_on(serving.centre.ask(|watch| watch.engine().counters()));
+    let counters = runtime.block_on(
+        serving
+            .centre
+            .ask(|watch| watch.engine().counters().untimely),
+    );
     let counters = counters.unwrap();
     assert_eq!((counters.out_of_order, counters.from_future), (0, 0));
     assert_eq!(serving.centre.health().duplicates.load(Relaxed), 0);

@@ -385,12 +385,24 @@ async fn every_question_is_answered() {
         "# TYPE davy_gateway_committed_readings_total counter\ndavy_gateway_committed_readings_total{gateway=\"gw\"} 1\n",
         "davy_gateway_committed_messages_total{gateway=\"gw\"} 1\n",
         "# TYPE davy_gateway_clock_offset_ms gauge\n",
+        "davy_gateway_out_of_order_readings_total{gateway=\"gw\"} 0\n",
+        "davy_gateway_future_readings_total{gateway=\"gw\"} 0\n",
+        "davy_gateway_clock_steps_back_total{gateway=\"gw\"} 0\n",
     ] {
         assert!(metrics.contains(wanted), "{wanted} in {metrics}");
     }
     let gateways = site.get("/api/v1/gateways").await;
     assert_eq!(gateways[0]["committed"], 1);
     assert!(gateways[0]["heard_at_ms"].is_i64(), "{gateways}");
+    for untimely in ["out_of_order", "from_future", "clock_steps_back"] {
+        assert_eq!(gateways[0][untimely], 0, "{untimely}");
+    }
+    let units = gateways[0]["units"].as_array().unwrap();
+    for unit in units {
+        let is_seen = unit["online"] == true;
+        assert_eq!(unit["lost_by"].is_null(), is_seen, "{unit}");
+    }
+    assert!(!units.is_empty());
     let point = site.get("/api/v1/points/TF.a").await;
     assert_eq!(point["value"], 2.5);
     let sources = site.get("/api/v1/sources").await;

@@ -133,8 +133,8 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
 
 fn of_the_core(watch: &Watch) -> Exposition {
     let mut text = Exposition::default();
-    let engine = watch.engine().counters();
     text.line("alarms", "", watch.engine().alarms().count() as u64);
+    let engine = watch.engine().counters().untimely;
     text.line("readings_out_of_order_total", "", engine.out_of_order);
     text.line("readings_from_future_total", "", engine.from_future);
     text.line("clock_steps_back_total", "", engine.backwards_steps);
@@ -154,6 +154,12 @@ fn of_the_core(watch: &Watch) -> Exposition {
         text.line("gateway_lost_total", &labels, link.lost);
         text.line("gateway_unusable_total", &labels, link.unusable);
         text.line("gateway_unknown_metrics_total", &labels, link.unknown);
+        let late = link.untimely.out_of_order;
+        text.line("gateway_out_of_order_readings_total", &labels, late);
+        let early = link.untimely.from_future;
+        text.line("gateway_future_readings_total", &labels, early);
+        let steps = link.untimely.backwards_steps;
+        text.line("gateway_clock_steps_back_total", &labels, steps);
     }
     text
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use davy_core::alarm::{State as AlarmState, Subject};
 use davy_core::config::Industry;
-use davy_core::reading::PointId;
+use davy_core::reading::{BadCause, PointId};
 use davy_core::warning::Colour;
 use davy_core::watch::Watch;
 use serde::Serialize;
@@ -258,6 +258,12 @@ pub(super) struct Gateway {
     unusable: u64,
     /// Metrics that nobody knows.
     unknown: u64,
+    /// Readings left out since one of their point was as late or later.
+    out_of_order: u64,
+    /// Readings sampled more than 5 s ahead of the centre's clock.
+    from_future: u64,
+    /// Times that the order of a point's readings began anew, since its clock was set back.
+    clock_steps_back: u64,
     /// The centre's clock minus the gateway's at its last live message.
     clock_offset_ms: i64,
     /// Beyond so much, either way, it is alarmed.
@@ -268,7 +274,26 @@ pub(super) struct Gateway {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Unit {
     id: String,
+    /// It answers, rightly or not.
     online: bool,
+    /// Why it is out of view, as most of its points have it; null while it is in view.
+    #[schema(value_type = Option<String>)]
+    lost_by: Option<BadCause>,
+}
+
+/// The units of a gateway.
+fn units(watch: &Watch, gateway: &str, link: &davy_core::gateways::Gateway) -> Vec<Unit> {
+    let unseen = if link.online {
+        BadCause::NoAnswer
+    } else {
+        BadCause::LinkDown
+    };
+    let units = link.units.iter().map(|(id, online)| Unit {
+        id: id.clone(),
+        online: *online,
+        lost_by: (watch.engine().lost_by(gateway, id)).or((!online).then_some(unseen)),
+    });
+    units.collect()
 }
 
 /// Every gateway and its units.
@@ -280,7 +305,6 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
         let configured = watch.config().gateways.iter();
         let linked = configured.filter_map(|gateway| {
             let link = watch.gateways().get(&gateway.id)?;
-            let units = link.units.iter();
             Some(Gateway {
                 id: gateway.id.clone(),
                 name: (&gateway.name).into(),
@@ -288,18 +312,16 @@ pub(super) async fn gateways(State(shared): Api) -> Result<Json<Vec<Gateway>>, P
                 since_ms: link.since.0,
                 heard_at_ms: link.heard_at.map(|at| at.0),
                 committed: link.committed,
-                units: units
-                    .map(|(id, online)| Unit {
-                        id: id.clone(),
-                        online: *online,
-                    })
-                    .collect(),
+                units: units(watch, &gateway.id, link),
                 stored: link.stored_messages(),
                 lost: link.lost,
                 gap: link.missing(),
                 skipped: link.skipped,
                 unusable: link.unusable,
                 unknown: link.unknown,
+                out_of_order: link.untimely.out_of_order,
+                from_future: link.untimely.from_future,
+                clock_steps_back: link.untimely.backwards_steps,
                 clock_offset_ms: link.clock_offset_ms,
                 clock_offset_max_ms,
             })

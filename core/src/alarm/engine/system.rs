@@ -38,7 +38,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    fn holds(self) -> bool {
+    pub(super) fn holds(self) -> bool {
         self.active || self.by_points
     }
 }

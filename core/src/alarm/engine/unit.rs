@@ -22,6 +22,14 @@ use crate::reading::{BadCause, Quality, Timestamp, UncertainCause};
 /// (Davy's own figure: a clear majority).
 const WRONG_OF_FOUR: u32 = 3;
 
+/// How a unit can be out of view.
+const WAYS_LOST: [BadCause; 4] = [
+    BadCause::Exception,
+    BadCause::Garbled,
+    BadCause::LinkDown,
+    BadCause::NoAnswer,
+];
+
 /// What is known of a unit by its points.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
@@ -165,6 +173,26 @@ impl Engine {
                 self.settle(point);
             }
         }
+    }
+
+    /// Why a unit is out of view, as most of its points have it; none while it is in view.
+    pub fn lost_by(&self, gateway: &str, unit: &str) -> Option<BadCause> {
+        let subject = Subject::Unit(gateway.to_owned(), unit.to_owned());
+        let points = self.links.get(&subject);
+        let told = self.told.get(&(subject, SystemCondition::LossOfView));
+        if !told.is_some_and(|told| told.holds()) {
+            return None;
+        }
+        let places = points.into_iter().flatten();
+        let qualities: Vec<_> = places
+            .filter_map(|point| Some(self.lines.get(*point as usize)?.quality))
+            .collect();
+        let says = |way| {
+            let same = qualities.iter().filter(|q| **q == Quality::Bad(way));
+            same.count()
+        };
+        // Of as many, the last: that there is no answer is the most that can be said of nothing.
+        WAYS_LOST.into_iter().max_by_key(|way| says(*way))
     }
 
     /// Works out what is known of each unit, after a snapshot was read.

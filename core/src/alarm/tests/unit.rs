@@ -61,6 +61,29 @@ fn a_unit_that_answers_wrongly_is_one_alarm() {
 }
 
 #[test]
+fn why_a_unit_is_out_of_view_is_what_most_of_its_points_say() {
+    let mut rig = rig(4);
+    poll(&mut rig, (0, 4), &["50"; 4]);
+    assert_eq!(rig.engine.lost_by("G1", "U1"), None);
+    poll(&mut rig, (5, 5), &["50", "50", "50", "exception"]);
+    assert_eq!(rig.engine.lost_by("G1", "U1"), None, "one register");
+    for (second, word, cause) in [
+        (6, "garbled", BadCause::Garbled),
+        (7, "mute", BadCause::NoAnswer),
+        (8, "exception", BadCause::Exception),
+    ] {
+        poll(&mut rig, (second, second), &[word, word, word, "mute"]);
+        assert_eq!(rig.engine.lost_by("G1", "U1"), Some(cause));
+    }
+    // The gateway gives it up as well: how it answered last is still what is known.
+    rig.step("9s", "unit-lost");
+    assert_eq!(rig.engine.lost_by("G1", "U1"), Some(BadCause::Exception));
+    rig.step("10s", "gateway-lost");
+    assert_eq!(rig.engine.lost_by("G1", "U1"), Some(BadCause::LinkDown));
+    assert_eq!(rig.engine.lost_by("G1", "U9"), None, "nobody knows it");
+}
+
+#[test]
 fn a_register_that_does_not_exist_is_the_points_own_alarm() {
     let mut rig = rig(4);
     poll(&mut rig, (0, 4), &["50"; 4]);
