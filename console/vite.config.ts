@@ -8,5 +8,6 @@ export default defineConfig({
   plugins: [vue()],
   server: { host: "127.0.0.1", port: 5173, proxy: { "/api": centre } },
   build: { outDir: "dist", target: "es2022", assetsInlineLimit: 0 },
-  test: { include: ["tests/**/*.test.ts"] },
+  // Tests read the style sheet: without this it would be empty to them.
+  test: { include: ["tests/**/*.test.ts"], css: true },
 });

@@ -165,9 +165,9 @@ function entry(hazard) {
 }
 
 const gateways = () => [
-  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, clock_offset_ms: 12, clock_offset_max_ms: 1000 },
-  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2 })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, skipped: 0, unusable: 0, unknown: 2, clock_offset_ms: -1280, clock_offset_max_ms: 1000 },
-  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false })), committed: 4410, stored: 1204, lost: 300, gap: 300, skipped: 0, unusable: 1, unknown: 0, clock_offset_ms: 40, clock_offset_max_ms: 1000 },
+  { id: "gw-chem", name: { zh: "化工网关", en: "Chemical gateway" }, online: true, since_ms: began - 9e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: true, lost_by: null })), heard_at_ms: Date.now() - 400, committed: 18233 + Math.round((Date.now() - began) / 1000), stored: 0, lost: 0, gap: 0, skipped: 0, unusable: 0, unknown: 0, out_of_order: 0, from_future: 0, clock_steps_back: 0, clock_offset_ms: 12, clock_offset_max_ms: 1000 },
+  { id: "gw-mine", name: { zh: "矿井网关", en: "Mine gateway" }, online: true, since_ms: began - 4e6, units: [1, 2, 3].map((unit) => ({ id: `unit-${unit}`, online: unit !== 2, lost_by: [null, "no_answer", "exception"][unit - 1] })), heard_at_ms: Date.now() - 900, committed: 96021 + Math.round((Date.now() - began) / 1000), stored: 41, lost: 0, gap: 12, skipped: 0, unusable: 0, unknown: 2, out_of_order: 2, from_future: 0, clock_steps_back: 0, clock_offset_ms: -1280, clock_offset_max_ms: 1000 },
+  { id: "gw-pit", name: { zh: "井下网关", en: "Pit gateway" }, online: false, since_ms: began - 6e5, heard_at_ms: began - 6e5, units: [1, 2, 3, 4, 5, 6].map((unit) => ({ id: `unit-${unit}`, online: false, lost_by: "link_down" })), committed: 4410, stored: 1204, lost: 300, gap: 300, skipped: 0, unusable: 1, unknown: 0, out_of_order: 0, from_future: 0, clock_steps_back: 0, clock_offset_ms: 40, clock_offset_max_ms: 1000 },
 ];
 
 class Refused extends Error {

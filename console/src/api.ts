@@ -247,6 +247,17 @@ export interface HazardEntry extends Hazard {
   allowed: string[];
 }
 
+/** How a unit is out of view. */
+export type LostBy = "no_answer" | "exception" | "garbled" | "link_down";
+
+export interface Unit {
+  id: string;
+  /** It answers, rightly or not. */
+  online: boolean;
+  /** As most of its points have it; null while it is in view. */
+  lost_by: LostBy | null;
+}
+
 export interface Gateway {
   id: string;
   name: Text;
@@ -254,7 +265,7 @@ export interface Gateway {
   since_ms: number;
   /** When anything of it last came; null before the first. */
   heard_at_ms: number | null;
-  units: { id: string; online: boolean }[];
+  units: Unit[];
   /** Messages that the centre keeps. */
   committed: number;
   stored: number;
@@ -263,6 +274,10 @@ export interface Gateway {
   skipped: number;
   unusable: number;
   unknown: number;
+  /** Readings out of their order in time: left out, from ahead of the centre's clock, times begun anew. */
+  out_of_order: number;
+  from_future: number;
+  clock_steps_back: number;
   clock_offset_ms: number;
   /** Beyond so much, either way, the centre alarms. */
   clock_offset_max_ms: number;
