@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use davy_core::config::{Config, Fault, Gateway, SourceFile, check, multiply};
+use davy_core::config::{Config, Fault, Gateway, PlantName, SourceFile, check, multiply};
 use davy_gateway::clock::Clock;
 use davy_gateway::edge;
 use davy_gateway::outbox::Limits;
@@ -52,6 +52,21 @@ const FILES: [(&str, &str); 8] = [
         "../standards/ledger.toml",
         include_str!("../config/standards/ledger.toml"),
     ),
+];
+
+/// Plants beside the first, invented. Those beyond are numbered.
+const PLANTS: [PlantName; 11] = [
+    ("东区", "East works"),
+    ("西区", "West works"),
+    ("南区", "South works"),
+    ("北区", "North works"),
+    ("河湾厂", "River Bend works"),
+    ("青石厂", "Bluestone works"),
+    ("柳林厂", "Willow Grove works"),
+    ("松岭厂", "Pine Ridge works"),
+    ("码头厂", "Harbour works"),
+    ("新城厂", "New Town works"),
+    ("老矿区", "Old Pit works"),
 ];
 
 /// Name by which gateways know the centre.
@@ -128,7 +143,7 @@ pub fn files(plants: u32) -> Result<Vec<SourceFile>, Vec<Fault>> {
     if plants <= 1 {
         return Ok(files);
     }
-    multiply(&files, plants)
+    multiply(&files, plants, &PLANTS)
 }
 
 /// Starts everything; `said` is told what is being done.

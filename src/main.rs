@@ -151,7 +151,11 @@ fn run(command: Command) -> anyhow::Result<()> {
                 mqtt,
                 plants,
                 seed,
-                story: if quiet { Story::quiet() } else { Story::demo() },
+                story: if quiet {
+                    Story::quiet()
+                } else {
+                    Story::demo_of(plants)
+                },
                 // Nobody's record depends on it.
                 accepted: Accepted {
                     replay,

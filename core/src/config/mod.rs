@@ -43,7 +43,7 @@ mod tests;
 pub use duration::parse as parse_duration;
 pub use fault::{Faults, Place};
 pub use fields::{Document, Fields};
-pub use multiply::multiply;
+pub use multiply::{PlantName, multiply};
 
 /// Checks the texts of a configuration.
 ///

@@ -1,7 +1,8 @@
 //! Makes a configuration of many plants out of one, to try loads on.
 //!
 //! Plant 1 is the given site. Plant *k* is its copy with `P{k}.` before tags and sources and
-//! `p{k}-` before gateways; their names say the number too. Texts in, texts out: what comes out is checked like any other.
+//! `p{k}-` before gateways. The name of its plant stands before the names of gateways, units and
+//! sources; tags say it already. Texts in, texts out: what comes out is checked like any other.
 
 use toml::{Table, Value};
 
@@ -12,7 +13,11 @@ use super::{Fault, SourceFile};
 /// Most plants. A thousand demonstrations hold the 300,000 points of a province.
 const PLANTS_MAX: u32 = 1_000;
 
-/// The texts of a site that holds the given one `plants` times.
+/// Name of a plant in Chinese and in English.
+pub type PlantName = (&'static str, &'static str);
+
+/// The texts of a site that holds the given one `plants` times. `names` are those of the plants
+/// from the second on; what has none is numbered.
 ///
 /// The point tables are multiplied in place, standards stay as they are, and the main file is
 /// written anew (without its comments).
@@ -20,7 +25,11 @@ const PLANTS_MAX: u32 = 1_000;
 /// # Errors
 ///
 /// Those of a configuration that does not check, and a count that is not 1 to 1,000.
-pub fn multiply(files: &[SourceFile], plants: u32) -> Result<Vec<SourceFile>, Vec<Fault>> {
+pub fn multiply(
+    files: &[SourceFile],
+    plants: u32,
+    names: &[PlantName],
+) -> Result<Vec<SourceFile>, Vec<Fault>> {
     super::check(files)?;
     let mut faults = Faults::default();
     let place = Place {
@@ -39,7 +48,7 @@ pub fn multiply(files: &[SourceFile], plants: u32) -> Result<Vec<SourceFile>, Ve
     let mut multiplied = Vec::with_capacity(files.len());
     for (index, file) in files.iter().enumerate() {
         let text = if index == 0 {
-            multiply_main(&file.text, plants)
+            multiply_main(&file.text, plants, names)
         } else if tables.contains(&file.name) {
             multiply_table(&file.text, plants)
         } else {
@@ -71,20 +80,33 @@ fn prefix_lower(plant: u32, name: &str) -> String {
     format!("p{plant}-{name}")
 }
 
-/// Writes the number of the plant before the name of a thing, in each language that it has.
-fn number_name(plant: u32, item: &mut Value) {
-    for (language, number) in [
-        ("zh", format!("{plant}# ")),
-        ("en", format!("Plant {plant}: ")),
-    ] {
+/// What a plant is called, Chinese and English.
+fn called(plant: u32, names: &[PlantName]) -> [(&'static str, String); 2] {
+    let place = usize::try_from(plant).unwrap_or(usize::MAX);
+    let (zh, en) = match names.get(place.saturating_sub(2)) {
+        Some((zh, en)) => (format!("{zh} · "), format!("{en}: ")),
+        None => (format!("{plant}# "), format!("Plant {plant}: ")),
+    };
+    [("zh", zh), ("en", en)]
+}
+
+/// Writes what the plant is called before the name of a thing, and before those of its units.
+fn name_plant(called: &[(&str, String)], item: &mut Value) {
+    for (language, plant) in called {
         let name = item.get_mut("name").and_then(|name| name.get_mut(language));
         if let Some(Value::String(name)) = name {
-            name.insert_str(0, &number);
+            name.insert_str(0, plant);
+        }
+    }
+    for inner in ["bus", "unit"] {
+        let inner = item.get_mut(inner).and_then(Value::as_array_mut);
+        for thing in inner.into_iter().flatten().filter(|thing| thing.is_table()) {
+            name_plant(called, thing);
         }
     }
 }
 
-fn multiply_main(text: &str, plants: u32) -> Result<String, String> {
+fn multiply_main(text: &str, plants: u32, names: &[PlantName]) -> Result<String, String> {
     let mut main: Table = toml::from_str(text).map_err(|error| error.to_string())?;
     let lists: [(&str, &str, Prefix); 3] = [
         ("gateway", "id", prefix_lower),
@@ -102,7 +124,7 @@ fn multiply_main(text: &str, plants: u32) -> Result<String, String> {
                 if let Some(Value::String(id)) = item.get_mut(key) {
                     *id = prefix(plant, id);
                 }
-                number_name(plant, &mut item);
+                name_plant(&called(plant, names), &mut item);
                 items.push(item);
             }
         }

@@ -288,7 +288,7 @@ fn methane_is_set_as_in_table_19() {
 #[test]
 fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
     let one = check(&good()).unwrap();
-    let three = check(&multiply(&good(), 3).unwrap()).unwrap();
+    let three = check(&multiply(&good(), 3, &[("东区", "East works")]).unwrap()).unwrap();
     assert_eq!(three.points[..one.points.len()], one.points[..]);
     assert_eq!(three.gateways[..1], one.gateways[..]);
     // The centre's own four are not multiplied.
@@ -321,6 +321,17 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
         );
         assert!(name.ends_with(first), "{name}");
     }
+    // The second has a name; its units bear it too, since their alarms have no tag to tell them by.
+    for (name, first) in names(1).iter().zip(names(0)) {
+        let named = [format!("东区 · {first}"), format!("East works: {first}")];
+        assert!(named.iter().any(|wanted| wanted == name), "{name}");
+    }
+    let unit = |plant: usize| {
+        let gateway = &three.gateways[plant * one.gateways.len()];
+        gateway.buses[0].units[0].name.zh.clone()
+    };
+    assert_eq!(unit(1), format!("东区 · {}", unit(0)));
+    assert_eq!(unit(2), format!("3# {}", unit(0)));
     // What many alarms have in common is kept once.
     let of_view = |alarm: &&AlarmDefinition| alarm.name.ends_with(".loss_of_view");
     let views: Vec<_> = three.alarms.iter().filter(of_view).collect();
@@ -340,8 +351,8 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
         own.unwrap().figure_source.en,
         "the site's own rationalisation"
     );
-    assert_eq!(check(&multiply(&good(), 1).unwrap()), Ok(one));
-    assert!(multiply(&good(), 0).is_err());
+    assert_eq!(check(&multiply(&good(), 1, &[]).unwrap()), Ok(one));
+    assert!(multiply(&good(), 0, &[]).is_err());
 }
 
 #[test]
@@ -381,7 +392,7 @@ proptest! {
             .map(|(text, name)| SourceFile { name: name.to_owned(), text })
             .collect();
         prop_assert!(check(&files).is_err());
-        prop_assert!(multiply(&files, 2).is_err());
+        prop_assert!(multiply(&files, 2, &[]).is_err());
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use super::fault::{Fault, Target};
 
+/// The demo is told again after so many seconds.
+const DEMO_PERIOD_S: f64 = 600.0;
+
 /// Something that a story does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -55,8 +58,22 @@ impl Story {
                 (140.0, Action::Clear(sensor)),
                 (170.0, Action::Clear(tank)),
             ],
-            Some(600.0),
+            Some(DEMO_PERIOD_S),
         )
+    }
+
+    /// The demo of a site of many plants: the first has the story of [`Story::demo`], each other one
+    /// of four small ones, at its own time of the same ten minutes. So a load looks like a site and
+    /// not like copies of one plant.
+    pub fn demo_of(plants: u32) -> Self {
+        let Self { mut actions, .. } = Self::demo();
+        for plant in 2..=plants {
+            // 71 and 300 have no common factor: 300 plants begin at different seconds.
+            let begins = 30.0 + f64::from((plant * 71) % 300);
+            let told = small_story(plant).into_iter();
+            actions.extend(told.map(|(after, action)| (begins + after, action)));
+        }
+        Self::new(actions, Some(DEMO_PERIOD_S))
     }
 
     /// What happens after `after` and up to `until`, in order. Told period by period.
@@ -79,6 +96,38 @@ impl Story {
         actions.extend(due(after - start, until - start));
         actions
     }
+}
+
+/// What happens at another plant than the first, in seconds after its beginning: an ammonia sphere
+/// leaks a little, a unit answers with exceptions, the fan of the heading stops, or a loop breaks.
+fn small_story(plant: u32) -> [(f64, Action); 2] {
+    let tag = |tag: &str| format!("P{plant}.{tag}");
+    let (target, fault, lasts) = match plant % 4 {
+        2 => (
+            Target::Equipment(tag("TF.NH3-T2")),
+            Fault::Leak { grams_per_s: 4.0 },
+            90.0,
+        ),
+        3 => (
+            Target::unit(&format!("p{plant}-reactor"), "reactor-gas"),
+            Fault::Exception { code: 4 },
+            80.0,
+        ),
+        0 => (
+            Target::Equipment(tag("M1501.heading.fan1")),
+            Fault::Trip,
+            120.0,
+        ),
+        _ => (
+            Target::Point(tag("TF.CL2-T1.level")),
+            Fault::BrokenWire,
+            100.0,
+        ),
+    };
+    [
+        (0.0, Action::Inject(target.clone(), fault)),
+        (lasts, Action::Clear(target)),
+    ]
 }
 
 #[cfg(test)]

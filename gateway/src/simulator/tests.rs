@@ -583,3 +583,41 @@ async fn an_unknown_bus_is_an_error_and_all_buses_run() {
     cancel.cancel();
     run(simulator, cancel).await.unwrap();
 }
+
+/// The demo's points once more, as plant `plant`.
+fn copy(plant: u32) -> impl Iterator<Item = Point> {
+    demo_points().into_iter().map(move |point| Point {
+        tag: format!("P{plant}.{}", point.tag),
+        gateway: format!("p{plant}-{}", point.gateway),
+        ..point
+    })
+}
+
+#[test]
+fn each_plant_of_the_demo_has_a_story_of_its_own() {
+    let mut points = demo_points();
+    (2..=5).for_each(|plant| points.extend(copy(plant)));
+    let config = config(points);
+    for seed in 1..=3 {
+        let mut world = World::new(&config, seed, Story::demo_of(5));
+        let (mut nh3, mut ch4, mut wrong, mut broken) = (0.0_f64, 0.0_f64, 0, 0);
+        for second in 0..600 {
+            world.advance_to(f64::from(second));
+            let reads = |tag: &str| world.reading(tag).unwrap();
+            for detector in 1..=9 {
+                nh3 = nh3.max(reads(&format!("P2.TF.NH3-GD0{detector}")));
+            }
+            ch4 = ch4.max(reads("P4.M1501.heading.T1.ch4"));
+            let fault = world.unit_fault("p3-reactor", "reactor-gas");
+            wrong += u32::from(matches!(fault, Some(Fault::Exception { .. })));
+            let level = Target::point("P5.TF.CL2-T1.level");
+            broken += u32::from(world.has_fault(&level));
+        }
+        // Level 1 and no more: these are small stories.
+        assert!((20.0..40.0).contains(&nh3), "seed {seed}: {nh3} mg/m3");
+        assert!((1.0..1.5).contains(&ch4), "seed {seed}: {ch4} %");
+        assert_eq!((wrong, broken), (80, 100), "seed {seed}");
+        // Each is over before it is told again, and plants do not begin together.
+        assert!(!world.has_fault(&Target::equipment("P2.TF.NH3-T2")));
+    }
+}

@@ -235,6 +235,12 @@ impl World {
         Some(&active.fault)
     }
 
+    /// Whether anything is wrong with a target now.
+    #[cfg(test)]
+    pub(super) fn has_fault(&self, target: &Target) -> bool {
+        self.active.iter().any(|active| active.target == *target)
+    }
+
     fn point_faults(&self, tag: &str) -> impl Iterator<Item = &Active> {
         self.active
             .iter()
