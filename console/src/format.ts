@@ -93,3 +93,16 @@ export function changeBy(change: AlarmChange): string {
 export function changeComment(change: AlarmChange): string {
   return "comment" in change.cause ? (change.cause.comment ?? "") : "";
 }
+
+/**
+ * The steps of a text that numbers them (`1. … 2. …`), each to stand on its own line; a text that
+ * does not is one step. A number counts only where it is the next one and begins a sentence.
+ */
+export function steps(text: string): string[] {
+  const starts: number[] = [];
+  for (const match of text.matchAll(/(?<=^|[。.；;！!]\s*)(\d+)[.．、](?=\D)/g)) {
+    if (Number(match[1]) === starts.length + 1) starts.push(match.index);
+  }
+  const cuts = [0, ...starts, text.length];
+  return cuts.slice(1).map((end, at) => text.slice(cuts[at], end).trim()).filter((step) => step !== "");
+}

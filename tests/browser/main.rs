@@ -1,8 +1,8 @@
 //! The console as an operator has it: the built binary, and a headless Chromium in front of it.
 //!
 //! Signs in, sees the gas alarm of level 2 rise, acknowledges it on the page and finds at the
-//! centre that it is acknowledged by that person; reads the page in English; opens the ledger's
-//! entry; kills the centre and sees the page say within 3 s that its data is invalid; starts it
+//! centre that it is acknowledged by that person; reads the page in English; goes to another row, to
+//! the guidance and to the trend by keys; opens the ledger's entry; kills the centre and sees the page say within 3 s that its data is invalid; starts it
 //! again and sees the page come back by itself. Waits end with what the page shows and are
 //! bounded by [`PATIENCE`]; nothing sleeps.
 //!
@@ -126,6 +126,7 @@ fn an_operator_answers_an_alarm_and_sees_the_centre_lost() -> Result<()> {
         "the page shows occurrence {occurrence} acknowledged; the centre has {alarm}"
     );
     read_english(&mut browser, occurrence)?;
+    use_keys(&mut browser, occurrence)?;
     open_ledger(&mut browser)?;
 
     browser.evaluate("void (window.killedAt = performance.now())")?;
@@ -204,6 +205,37 @@ fn read_english(browser: &mut Chromium, occurrence: u64) -> Result<()> {
         json!(row(occurrence))
     );
     browser.until("the page speaks English", &words, PATIENCE)?;
+    Ok(())
+}
+
+/// The list by its keys alone, which it names below: another row and back, guidance, trend.
+fn use_keys(browser: &mut Chromium, occurrence: u64) -> Result<()> {
+    let named = "['A acknowledge', 'G guidance', 'T trend'].every((words) =>
+                   document.querySelector('.foot').innerText.includes(words))";
+    browser.until("the keys are named", named, PATIENCE)?;
+    let selected = |is: &str| {
+        format!("document.querySelector('.row.selected').dataset.occurrence {is} '{occurrence}'")
+    };
+    let first = browser.evaluate(
+        "document.querySelector('.row.selected').matches('.rows-all .row:first-child')",
+    )?;
+    let (away, back) = if first == true {
+        ("ArrowDown", "ArrowUp")
+    } else {
+        ("ArrowUp", "ArrowDown")
+    };
+    browser.press(away)?;
+    browser.until("another row is selected", &selected("!=="), PATIENCE)?;
+    browser.press(back)?;
+    browser.until("the row is selected again", &selected("==="), PATIENCE)?;
+    browser.press("g")?;
+    let guidance = "document.querySelectorAll('.drawer .todo p').length > 1
+                      && document.querySelector('.drawer').innerText.includes('Respond within')";
+    browser.until("what to do stands step by step", guidance, PATIENCE)?;
+    browser.press("t")?;
+    let trend = "document.querySelector('.trend-main canvas')
+                   && !!document.querySelector('.picker li.selected')";
+    browser.until("the trend of the point is drawn", trend, PATIENCE)?;
     Ok(())
 }
 
