@@ -40,11 +40,11 @@ pub fn multiply(
         faults.add(&place, "plants", plants, format!("1 to {PLANTS_MAX}"));
         return Err(faults.sorted());
     }
-    let named = files.first().and_then(|main| {
+    let listed = files.first().and_then(|main| {
         let document = super::fields::Document::parse(main, &mut faults)?;
         Some(site::named(&mut document.root(), &mut faults))
     });
-    let tables = named.unwrap_or_default().points;
+    let tables = listed.unwrap_or_default().points;
     let mut multiplied = Vec::with_capacity(files.len());
     for (index, file) in files.iter().enumerate() {
         let text = if index == 0 {

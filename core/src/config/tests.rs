@@ -323,8 +323,8 @@ fn a_multiplied_site_holds_the_first_plant_unchanged_and_its_copies() {
     }
     // The second has a name; its units bear it too, since their alarms have no tag to tell them by.
     for (name, first) in names(1).iter().zip(names(0)) {
-        let named = [format!("东区 · {first}"), format!("East works: {first}")];
-        assert!(named.iter().any(|wanted| wanted == name), "{name}");
+        let wanted = [format!("东区 · {first}"), format!("East works: {first}")];
+        assert!(wanted.iter().any(|one| one == name), "{name}");
     }
     let unit = |plant: usize| {
         let gateway = &three.gateways[plant * one.gateways.len()];
