@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use davy_core::config::SourceFile;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -15,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{LiveSeats, Sessions, Shared, router};
+use crate::api::{self, LiveSeats, Sessions, Shared, router};
 use crate::broker::{Accounts, Broker, BrokerError, Inlet};
 use crate::centre::{Accepted, Centre, CentreError};
 use crate::journal::checkpoint;
@@ -162,6 +161,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         ingest: counters,
         sessions: Sessions::open(&options.data),
         live: LiveSeats::default(),
+        door: Arc::default(),
         closing: cancel.clone(),
     });
     let http = listen(options.http, shared, &cancel, &mut tasks).await?;
@@ -296,21 +296,13 @@ async fn listen(
     let failed = |source| ServeError::Http { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
-    // An alarm on the live stream is one small segment; held back it would wait for the ACK of the
-    // one before, which a client that only listens delays by 40 ms.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a client of HTTP gets its answers late");
-        }
-    });
-    let closing = cancel.clone().cancelled_owned();
-    tasks.spawn(async move {
-        // Requests on their way are answered, and connections closed with them.
-        let serve = axum::serve(listener, router(shared)).with_graceful_shutdown(closing);
-        if let Err(error) = serve.await {
-            tracing::error!(%error, "HTTP has ended");
-        }
-    });
+    let counters = Arc::clone(&shared.door);
+    tasks.spawn(api::open(
+        listener,
+        router(shared),
+        cancel.clone(),
+        counters,
+    ));
     Ok(at)
 }
 

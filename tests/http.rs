@@ -269,6 +269,32 @@ impl Site {
     }
 }
 
+/// Sends what must be refused; the problem, which is whole and speaks our words alone.
+async fn refused(request: RequestBuilder, status: u16, kind: &str) -> Value {
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let what = format!("{} {}", request.method(), request.url());
+    let response = client.execute(request).await.unwrap();
+    let found = response.status().as_u16();
+    is_problem(&response, &what);
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!((found, &problem["type"]), (status, &json!(kind)), "{what}");
+    assert_eq!(problem["status"], status, "{what}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.is_empty(), "{what}");
+    for foreign in [
+        "panicked",
+        ".rs:",
+        "deserialize",
+        "expected",
+        "variant",
+        "invalid",
+    ] {
+        assert!(!detail.contains(foreign), "{what}: {detail}");
+    }
+    problem
+}
+
 fn is_problem(response: &Response, what: &str) {
     let kind = response.headers()["content-type"].to_str().unwrap();
     assert_eq!(kind, "application/problem+json", "{what}");
@@ -359,7 +385,8 @@ async fn every_question_is_answered() {
     let described = site.get("/api/v1/openapi.json").await;
     let mut asked = 0;
     for (path, methods) in described["paths"].as_object().unwrap() {
-        if methods.get("get").is_none() || path.ends_with("/live") || path.ends_with("/session") {
+        let is_list = path.starts_with("/api/") && methods.get("get").is_some();
+        if !is_list || path.ends_with("/live") || path.ends_with("/session") {
             continue;
         }
         let path = path
@@ -470,7 +497,7 @@ async fn whatever_is_refused_is_a_problem() {
             "method_not_allowed",
         ),
         (post("/healthz"), 405, "method_not_allowed"),
-        (post(ack).body("{"), 415, "bad_request"),
+        (post(ack).body("{"), 415, "media_type"),
         (
             post(ack)
                 .header("content-type", "application/json")
@@ -478,8 +505,8 @@ async fn whatever_is_refused_is_a_problem() {
             400,
             "bad_request",
         ),
-        (post(ack).json(&json!([1])), 422, "bad_request"),
-        (post(ack).json(&json!({ "comment": 7 })), 422, "bad_request"),
+        (post(ack).json(&json!([1])), 400, "bad_request"),
+        (post(ack).json(&json!({ "comment": 7 })), 400, "bad_request"),
         (post(ack).json(&large), 413, "too_large"),
         (post(ack).json(&json!({})), 404, "unknown_occurrence"),
         (
@@ -559,21 +586,7 @@ async fn whatever_is_refused_is_a_problem() {
         ),
     ];
     for (request, status, kind) in table {
-        let (client, request) = request.build_split();
-        let request = request.unwrap();
-        let what = format!("{} {}", request.method(), request.url());
-        let response = client.execute(request).await.unwrap();
-        assert_eq!(response.status().as_u16(), status, "{what}");
-        is_problem(&response, &what);
-        let problem: Value = response.json().await.unwrap();
-        assert_eq!(problem["type"], kind, "{what}");
-        assert_eq!(problem["status"], status, "{what}");
-        let detail = problem["detail"].as_str().unwrap();
-        assert!(!detail.is_empty(), "{what}");
-        assert!(
-            !detail.contains("panicked") && !detail.contains(".rs:"),
-            "{detail}"
-        );
+        refused(request, status, kind).await;
     }
     for host in ["localhost", "127.0.0.1:1", "[::1]", "[::1]:80"] {
         let response = get("/api/v1/site")
@@ -584,6 +597,440 @@ async fn whatever_is_refused_is_a_problem() {
         assert_eq!(response.status(), StatusCode::OK, "{host}");
     }
     site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_call_is_named() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    let cookie = site.sign_in("Li").await;
+    let sources = site.get("/api/v1/sources").await;
+    let sources: Vec<&Value> = (sources.as_array().unwrap().iter())
+        .map(|source| &source["id"])
+        .collect();
+    let sources = json!({ "one_of": sources });
+    let states = json!({ "one_of": ["found", "registered", "rectifying", "submitted", "closed",
+        "rejected", "open"] });
+    let rows = json!({ "numbers": ["1", "10000"] });
+    let whole = json!({ "numbers": ["0", "18446744073709551615"] });
+    let moments = json!({ "numbers": ["0", "253402300799999"] });
+    // Path; status; what, where, which; found; allowed.
+    let asked = [
+        (
+            "hazards?state=nonsense",
+            400,
+            "not_allowed query state",
+            "nonsense",
+            states.clone(),
+        ),
+        (
+            "hazards?state=",
+            400,
+            "not_allowed query state",
+            "",
+            states.clone(),
+        ),
+        (
+            "hazards?state=Found",
+            400,
+            "not_allowed query state",
+            "Found",
+            states,
+        ),
+        (
+            "hazards?source=NOPE",
+            404,
+            "not_there query source",
+            "NOPE",
+            sources.clone(),
+        ),
+        (
+            "hazards?source=%E7%BD%90",
+            404,
+            "not_there query source",
+            "罐",
+            sources.clone(),
+        ),
+        (
+            "hazards?after=9",
+            404,
+            "not_there query after",
+            "9",
+            json!({ "numbers": ["1", "1"] }),
+        ),
+        (
+            "hazards?limit=0",
+            400,
+            "not_allowed query limit",
+            "0",
+            rows.clone(),
+        ),
+        (
+            "hazards/-1",
+            400,
+            "not_allowed path id",
+            "-1",
+            whole.clone(),
+        ),
+        (
+            "points?source=NOPE",
+            404,
+            "not_there query source",
+            "NOPE",
+            sources.clone(),
+        ),
+        ("points?source=", 404, "not_there query source", "", sources),
+        (
+            "alarms?limit=10001",
+            400,
+            "not_allowed query limit",
+            "10001",
+            rows.clone(),
+        ),
+        (
+            "alarms?limit=1e3",
+            400,
+            "not_allowed query limit",
+            "1e3",
+            rows,
+        ),
+        (
+            "alarms?after=x",
+            400,
+            "not_allowed query after",
+            "x",
+            whole.clone(),
+        ),
+        (
+            "alarms/none",
+            400,
+            "not_allowed path occurrence",
+            "none",
+            whole.clone(),
+        ),
+        ("live?after=-5", 400, "not_allowed query after", "-5", whole),
+        (
+            "points/TF.a/trend?buckets=2001",
+            400,
+            "not_allowed query buckets",
+            "2001",
+            json!({ "numbers": ["1", "2000"] }),
+        ),
+        (
+            "points/TF.a/trend?to_ms=-1",
+            400,
+            "not_allowed query to_ms",
+            "-1",
+            moments.clone(),
+        ),
+        (
+            "points/TF.a/trend?from_ms=9223372036854775808",
+            400,
+            "not_allowed query from_ms",
+            "9223372036854775808",
+            moments,
+        ),
+        (
+            "points/TF.a/trend?from_ms=9&to_ms=9",
+            400,
+            "not_allowed query from_ms",
+            "9",
+            json!({ "numbers": ["0", "8"] }),
+        ),
+    ];
+    for (path, status, what, found, allowed) in asked {
+        let kind = if status == 404 {
+            "not_found"
+        } else {
+            "bad_request"
+        };
+        let request = site.request(Method::GET, &format!("/api/v1/{path}"));
+        let problem = refused(request, status, kind).await;
+        faults(&problem, path, what, Some(found), &allowed);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(found) && detail.contains("allowed: "),
+            "{detail}"
+        );
+    }
+    let text = json!("text");
+    let items = json!({ "responsibility": "a", "measures": "b", "funds": 1, "time_limit": "d" });
+    let classes = json!({ "one_of": ["general", "major"] });
+    let comment = json!({ "one_of": ["comment"] });
+    // Path; body; what, where, which; found; allowed.
+    let told = [
+        (
+            "session",
+            json!({ "usr": "Li" }),
+            "unknown field usr",
+            None,
+            json!({ "one_of": ["user"] }),
+        ),
+        (
+            "session",
+            json!({}),
+            "missing field user",
+            None,
+            text.clone(),
+        ),
+        (
+            "session",
+            json!({ "user": null }),
+            "missing field user",
+            None,
+            text.clone(),
+        ),
+        (
+            "session",
+            json!({ "user": 7 }),
+            "not_allowed field user",
+            Some("7"),
+            text.clone(),
+        ),
+        (
+            "session",
+            json!({ "user": "system" }),
+            "not_allowed field user",
+            Some("system"),
+            json!({ "name": 64 }),
+        ),
+        (
+            "alarms/1/acknowledge",
+            json!({ "coment": "x" }),
+            "unknown field coment",
+            None,
+            comment.clone(),
+        ),
+        (
+            "alarms/1/acknowledge",
+            json!([1]),
+            "not_allowed body ",
+            Some("[1]"),
+            json!("object"),
+        ),
+        (
+            "alarms/1/reset",
+            json!({ "comment": {} }),
+            "not_allowed field comment",
+            Some("{}"),
+            text.clone(),
+        ),
+        (
+            "hazards/1/submit",
+            json!({ "class": "major" }),
+            "unknown field class",
+            None,
+            comment,
+        ),
+        (
+            "hazards/1/verify",
+            json!({}),
+            "missing field class",
+            None,
+            classes.clone(),
+        ),
+        (
+            "hazards/1/verify",
+            json!({ "class": "huge" }),
+            "not_allowed field class",
+            Some("huge"),
+            classes,
+        ),
+        (
+            "hazards/1/verify",
+            json!({ "by": "Wang", "class": "major" }),
+            "unknown field by",
+            None,
+            json!({ "one_of": ["class", "comment"] }),
+        ),
+        (
+            "hazards/1/extend",
+            json!({ "until": "soon" }),
+            "not_allowed field until",
+            Some("soon"),
+            json!({ "numbers": ["0", "253402300799999"] }),
+        ),
+        (
+            "hazards/1/extend",
+            json!({ "until": 5 }),
+            "missing field approved_by",
+            None,
+            text.clone(),
+        ),
+        (
+            "hazards/1/notice",
+            json!({ "deadline": 5 }),
+            "missing field five_items",
+            None,
+            json!("object"),
+        ),
+        (
+            "hazards/1/notice",
+            json!({ "deadline": 5, "five_items": items }),
+            "not_allowed field five_items.funds",
+            Some("1"),
+            text,
+        ),
+        (
+            "hazards/1/file_evidence",
+            json!({}),
+            "not_allowed path event",
+            Some("file_evidence"),
+            json!({ "one_of": ["verify", "reject", "notice", "fix_on_the_spot", "extend", "submit",
+                "fail_recheck", "pass_recheck", "supervise"] }),
+        ),
+    ];
+    for (path, body, what, found, allowed) in told {
+        let request = site.request(Method::POST, &format!("/api/v1/{path}"));
+        let request = request.header("x-davy-csrf", "1").header("cookie", &cookie);
+        let problem = refused(request.json(&body), 400, "bad_request").await;
+        faults(&problem, path, what, found, &allowed);
+    }
+    // A word that was never meant to be read is told in part.
+    let long = format!("/api/v1/hazards?state={}", "长".repeat(1_000));
+    let problem = refused(site.request(Method::GET, &long), 400, "bad_request").await;
+    assert_eq!(problem["fault"]["found"], "长".repeat(100));
+    // A source that is there may have no entries.
+    let none = site.get("/api/v1/hazards?state=closed").await;
+    assert_eq!(none, json!([]));
+    for path in ["/api", "/api/", "/api/v2/alarms", "/api/v1/alarm"] {
+        let problem = refused(site.request(Method::GET, path), 404, "not_found").await;
+        assert_eq!(problem["fault"]["found"], path);
+    }
+    site.stop().await;
+}
+
+fn faults(problem: &Value, call: &str, what: &str, found: Option<&str>, allowed: &Value) {
+    let fault = &problem["fault"];
+    let word = |name: &str| fault[name].as_str().unwrap_or_default().to_owned();
+    let told = [word("code"), word("place"), word("name")].join(" ");
+    assert_eq!(told, what, "{call}: {problem}");
+    assert_eq!(fault["found"].as_str(), found, "{call}: {problem}");
+    assert_eq!(&fault["allowed"], allowed, "{call}: {problem}");
+}
+
+/// One way to get a call wrong, whatever the call is.
+type Wrong = (&'static str, fn(RequestBuilder) -> RequestBuilder, u16);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_answers_as_it_is_described() {
+    let site = Site::start().await;
+    site.value(0, 2.5, 1).await;
+    let cookie = site.sign_in("Li").await;
+    let described = site.get("/api/v1/openapi.json").await;
+    let wrong_bodies: [Wrong; 5] = [
+        ("no body", |request| request, 415),
+        ("no JSON", |request| as_json(request, "{".into()), 400),
+        ("no object", |request| as_json(request, "7".into()), 400),
+        (
+            "a foreign field",
+            |request| as_json(request, r#"{"zzz":1}"#.into()),
+            400,
+        ),
+        (
+            "too much",
+            |request| as_json(request, "x".repeat(70_000)),
+            413,
+        ),
+    ];
+    let mut asked = 0;
+    for (path, methods) in described["paths"].as_object().unwrap() {
+        for (method, call) in methods.as_object().unwrap() {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let tells = method != Method::GET;
+            let statuses = call["responses"].as_object().unwrap();
+            let parameters = call["parameters"].as_array().cloned().unwrap_or_default();
+            let of = |place: &str| -> Vec<&Value> {
+                let found = parameters.iter().filter(|one| one["in"] == place);
+                found.map(|one| &one["name"]).collect()
+            };
+            let send = |path: &str| {
+                let request = site.request(method.clone(), path).header("cookie", &cookie);
+                if tells {
+                    request.header("x-davy-csrf", "1")
+                } else {
+                    request
+                }
+            };
+            let right = path.replace("{event}", "submit").replace("{tag}", "TF.a");
+            let right = right.replace("{id}", "1").replace("{occurrence}", "1");
+            let mut wrong = vec![(
+                "foreign host",
+                send(&right).header("host", "evil.example"),
+                421,
+            )];
+            if path.starts_with("/api/") {
+                let call = send(&format!("{right}?zzz=1"));
+                let problem = refused(call, 400, "bad_request").await;
+                let allowed = json!({ "one_of": of("query") });
+                faults(&problem, path, "unknown query zzz", None, &allowed);
+                wrong.push(("a name twice", send(&format!("{right}?zzz=1&zzz=1")), 400));
+            }
+            for name in of("path") {
+                let name = name.as_str().unwrap();
+                let broken = path.replace(&format!("{{{name}}}"), "%FF");
+                let broken = broken.replace("{event}", "submit").replace("{tag}", "TF.a");
+                let broken = broken.replace("{id}", "1");
+                wrong.push(("a broken path", send(&broken), 400));
+            }
+            if tells {
+                let bare = site.request(method.clone(), &right);
+                wrong.push(("no x-davy-csrf", bare, 403));
+                if path != "/api/v1/session" {
+                    let bare = site
+                        .request(method.clone(), &right)
+                        .header("x-davy-csrf", "1");
+                    wrong.push(("nobody", bare, 401));
+                }
+            }
+            if call.get("requestBody").is_some() {
+                for (what, body, status) in wrong_bodies {
+                    wrong.push((what, body(send(&right)), status));
+                }
+            }
+            for (what, request, status) in wrong {
+                let response = request.send().await.unwrap();
+                let what = format!("{method} {path}, {what}");
+                assert_eq!(response.status().as_u16(), status, "{what}");
+                is_problem(&response, &what);
+                assert!(
+                    statuses.contains_key(&status.to_string()),
+                    "{what}: {statuses:?}"
+                );
+                asked += 1;
+            }
+            // Whatever a call may be refused with is described as a problem.
+            for (status, answer) in statuses {
+                let is_health = status == "503" && !path.starts_with("/api/");
+                let kind = if status.starts_with('2') || is_health {
+                    continue;
+                } else {
+                    &answer["content"]["application/problem+json"]["schema"]["$ref"]
+                };
+                assert_eq!(
+                    kind, "#/components/schemas/Problem",
+                    "{method} {path} {status}"
+                );
+            }
+        }
+        let other = if methods.get("post").is_some() {
+            Method::PUT
+        } else {
+            Method::PATCH
+        };
+        let request = site.request(other.clone(), path).header("x-davy-csrf", "1");
+        let problem = refused(request.header("cookie", &cookie), 405, "method_not_allowed").await;
+        assert_eq!(problem["fault"]["found"], other.as_str());
+        assert_ne!(problem["fault"]["allowed"]["one_of"], json!([]), "{path}");
+    }
+    assert!(asked > 70, "{asked} of them");
+    site.stop().await;
+}
+
+fn as_json(request: RequestBuilder, body: String) -> RequestBuilder {
+    request
+        .header("content-type", "application/json")
+        .body(body)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -709,6 +1156,11 @@ async fn who_finds_no_seat_at_the_live_stream_is_told_when_to_come_again() {
     is_problem(&refused, "the 101st");
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["type"], "no_seat");
+    let metrics = site.request(Method::GET, "/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for wanted in ["davy_live_listeners 100\n", "davy_live_refused_total 1\n"] {
+        assert!(metrics.contains(wanted), "{metrics}");
+    }
     drop(seats);
     site.stop().await;
 }
@@ -887,9 +1339,26 @@ async fn the_live_stream_beats_at_once() {
     );
     assert_eq!(first.id, None);
     assert_eq!(first.data["no_room"], false);
-    // One that claims to be ahead begins anew.
+    // One that claims to be ahead is told so, and from where it goes on.
     let first = site.live(Some(1_000_000)).await.next().await;
     assert_eq!(first.event, "reset");
+    assert!(first.id.is_some_and(|id| id < 1_000_000));
+    let told = json!({ "why": "ahead", "asked": 1_000_000, "number": first.id });
+    assert_eq!(first.data, told);
+    for unreadable in ["x", "-1", "1.5", "", "18446744073709551616"] {
+        let request = site.request(Method::GET, "/api/v1/live");
+        let request = request.header("last-event-id", unreadable);
+        let problem = refused(request, 400, "bad_request").await;
+        let fault = &problem["fault"];
+        assert_eq!(
+            (&fault["place"], &fault["name"], &fault["found"]),
+            (
+                &json!("header"),
+                &json!("last-event-id"),
+                &json!(unreadable)
+            ),
+        );
+    }
     site.stop().await;
 }
 

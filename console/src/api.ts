@@ -304,6 +304,20 @@ export interface Heartbeat {
 /** Why the ledger refused a step: the code of the guard and its arguments. */
 export type Refused = { code: string } & Record<string, string | number | string[]>;
 
+/** What is allowed somewhere in a call. */
+export type Allowed =
+  | "text" | "object"
+  | { one_of: string[] } | { numbers: [string, string] } | { name: number } | { bytes: number } | { seconds: number };
+
+/** What is wrong with a call. */
+export interface Fault {
+  code: string;
+  place: "path" | "query" | "header" | "method" | "field" | "body";
+  name: string;
+  found?: string;
+  allowed: Allowed;
+}
+
 /** What went wrong, in the centre's words (RFC 9457). Status 0: the centre did not answer. */
 export class Problem extends Error {
   constructor(
@@ -314,6 +328,8 @@ export class Problem extends Error {
     readonly detail: string,
     /** Of a step that the ledger refuses. */
     readonly refused: Refused | null = null,
+    /** Of a call that cannot be used. */
+    readonly fault: Fault | null = null,
   ) {
     super(detail || title);
   }
@@ -342,8 +358,8 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
     if (answer.ok) throw new Problem(answer.status, "not_json", "not json", text.slice(0, 200));
   }
   if (!answer.ok) {
-    const told = (json ?? {}) as { type?: string; title?: string; detail?: string; refused?: Refused };
-    throw new Problem(answer.status, told.type ?? "", told.title ?? answer.statusText, told.detail ?? "", told.refused ?? null);
+    const told = (json ?? {}) as { type?: string; title?: string; detail?: string; refused?: Refused; fault?: Fault };
+    throw new Problem(answer.status, told.type ?? "", told.title ?? answer.statusText, told.detail ?? "", told.refused ?? null, told.fault ?? null);
   }
   return json as T;
 }

@@ -35,7 +35,12 @@ export const lostSince = lastBeatSite;
 
 export interface Listener {
   effects(number: number, effects: Effect[]): void;
-  /** Read everything again: whenever the stream has opened, after a loss, when the centre says `reset`. */
+  /**
+   * Forget what was told and read everything again: the stream has opened, or the centre says
+   * `reset`, because it cannot go on from where this page was (the journal may be another one).
+   */
+  begun(): void;
+  /** Read everything again: after a loss. */
   everything(): void;
   tick(): void;
 }
@@ -73,7 +78,7 @@ function open(listener: Listener): void {
   closedAt = null;
   stream = new EventSource("/api/v1/live");
   // What is read before the stream is there may miss what happens in between.
-  stream.addEventListener("open", () => listener.everything());
+  stream.addEventListener("open", () => listener.begun());
   stream.addEventListener("heartbeat", (event) => {
     const told = JSON.parse((event as MessageEvent<string>).data) as Heartbeat;
     beat(told.now_ms);
@@ -83,7 +88,7 @@ function open(listener: Listener): void {
     const message = event as MessageEvent<string>;
     listener.effects(Number(message.lastEventId), JSON.parse(message.data) as Effect[]);
   });
-  stream.addEventListener("reset", () => listener.everything());
+  stream.addEventListener("reset", () => listener.begun());
 }
 
 /** The browser goes on trying by itself unless it was refused; then the page must. */

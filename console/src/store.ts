@@ -13,6 +13,7 @@ import { before } from "./list";
 import { beat, listen, lost, siteNow, stop } from "./live";
 import { apply } from "./patch";
 import { isHidden, isOwed } from "./presentation";
+import { faulty } from "./fault";
 import { refusal } from "./refused";
 import { pattern, QUIET, SILENCE_MAX_MS, sound, type SounderInput } from "./sounder";
 import { throttled } from "./throttle";
@@ -203,6 +204,13 @@ function everything(): void {
   hazardsChanged.value += 1;
 }
 
+/** A stream begins. What one before it said is in the lists that are read now, or never was in this journal. */
+function begun(): void {
+  recent = [];
+  fresh = [];
+  everything();
+}
+
 function effects(number: number, told: Effect[]): void {
   for (const effect of told) {
     if (effect.kind === "alarm") {
@@ -258,7 +266,7 @@ export async function begin(): Promise<void> {
   entry.value = "in";
   hasBegun.value = true;
   beat(Date.now());
-  listen({ effects, everything, tick });
+  listen({ begun, effects, everything, tick });
   everything();
 }
 
@@ -285,14 +293,15 @@ export function why(fault: unknown): string {
   const guard = fault.refused && refusal(fault.refused);
   if (guard) return guard;
   const words = word("problem", fault.type);
-  if (words === fault.type) return fault.detail || fault.title;
-  return fault.detail && !TOLD_WHOLE.has(fault.type) ? t("problem.with", { words, detail: fault.detail }) : words;
+  const detail = (fault.fault && faulty(fault.fault)) ?? fault.detail;
+  if (words === fault.type) return detail || fault.title;
+  return detail && !TOLD_WHOLE.has(fault.type) ? t("problem.with", { words, detail }) : words;
 }
 
 /** Kinds whose words say all that the centre's do. */
 const TOLD_WHOLE: ReadonlySet<string> = new Set([
   "unknown_occurrence", "already_acknowledged", "still_active", "not_acknowledged", "not_latched", "unseen",
-  "not_signed_in", "ended", "no_answer",
+  "not_signed_in", "ended", "no_answer", "no_room", "no_seat",
 ]);
 
 /** Commands whose fate is not known: kept until they are repeated or let go. */

@@ -1,20 +1,22 @@
 //! The alarm list: what is active or unanswered, one occurrence in full, acknowledge and reset.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use davy_core::alarm::{
     AlarmChange, AlarmView, Axes, Command, Condition, Limit, State as AlarmState,
 };
 use davy_core::reading::{Lane, Quality};
 use davy_core::watch::{Effect, Input, Watch};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::fault::Fault;
+use super::given::{Body, FromGiven, Given, Path, Query};
 use super::problem::answered;
 use super::site::{Trust, Words};
-use super::{Api, Problem, Shared, read, rows};
+use super::{Api, Problem, ROWS_MAX, Shared, read};
 
 /// Entries of the history of one occurrence; the first ones.
 const HISTORY_ENTRIES_MAX: usize = 1_000;
@@ -60,13 +62,24 @@ pub(super) struct Alarms {
     alarms: Vec<Alarm>,
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// At most so many, 1 to 10,000; 10,000 unless said otherwise.
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<usize>,
     /// Only what comes after this occurrence in the list, for the next page. The list may have
     /// changed meanwhile: compare `number`.
     after: Option<u64>,
+}
+
+impl FromGiven for ListQuery {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        Ok(Self {
+            limit: given.number("limit", 1..=ROWS_MAX)?,
+            after: given.number("after", 0..=u64::MAX)?,
+        })
+    }
 }
 
 /// What is active, unanswered, latched or hidden: the unanswered first, of those the highest
@@ -76,7 +89,7 @@ pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Alarms>, Problem> {
-    let limit = rows(query.limit)?;
+    let limit = query.limit.unwrap_or(ROWS_MAX);
     let alarms = shared.centre.ask(move |watch| {
         let mut views: Vec<AlarmView<'_>> = watch.engine().alarms().collect();
         views.sort_by_key(|view| {
@@ -178,11 +191,26 @@ pub(super) struct Guidance {
     time_to_respond_s: u64,
 }
 
+/// Which occurrence.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ByOccurrence {
+    /// Its number.
+    occurrence: u64,
+}
+
+impl FromGiven for ByOccurrence {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        let occurrence = given.needed_number("occurrence", 0..=u64::MAX)?;
+        Ok(Self { occurrence })
+    }
+}
+
 /// One occurrence in the list.
-#[utoipa::path(get, path = "/api/v1/alarms/{occurrence}", responses((status = 200, body = AlarmDetail), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/alarms/{occurrence}", params(ByOccurrence), responses((status = 200, body = AlarmDetail), (status = 404, body = Problem, description = "no such occurrence in the list")))]
 pub(super) async fn one(
     State(shared): Api,
-    Path(occurrence): Path<u64>,
+    Path(ByOccurrence { occurrence }): Path<ByOccurrence>,
 ) -> Result<Json<AlarmDetail>, Problem> {
     let found = shared.centre.ask(move |watch| {
         let view = watch.engine().occurrence(occurrence)?;
@@ -246,9 +274,17 @@ fn changes_of(effects: &[u8], occurrence: u64) -> Vec<AlarmChange> {
 }
 
 /// Why, in words.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(ToSchema)]
 pub(super) struct Comment {
     comment: Option<String>,
+}
+
+impl FromGiven for Comment {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        given.only(["comment"])?;
+        let comment = given.text("comment")?;
+        Ok(Self { comment })
+    }
 }
 
 /// The number of the command's entry in the journal.
@@ -258,12 +294,12 @@ pub(super) struct Done {
 }
 
 /// The operator has seen this occurrence and answers for it.
-#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/acknowledge", request_body = Comment, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/acknowledge", params(ByOccurrence), request_body = Comment, responses((status = 200, body = Done), (status = 404, body = Problem, description = "no such occurrence in the list"), (status = 409, body = Problem, description = "its state does not allow it")))]
 pub(super) async fn acknowledge(
     State(shared): Api,
-    Path(occurrence): Path<u64>,
+    Path(ByOccurrence { occurrence }): Path<ByOccurrence>,
     headers: HeaderMap,
-    Json(body): Json<Comment>,
+    Body(body): Body<Comment>,
 ) -> Result<Json<Done>, Problem> {
     let by = shared.user(&headers)?;
     let comment = body.comment;
@@ -276,12 +312,12 @@ pub(super) async fn acknowledge(
 }
 
 /// The operator releases a latched alarm that has returned and was acknowledged.
-#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/reset", request_body = Comment, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/alarms/{occurrence}/reset", params(ByOccurrence), request_body = Comment, responses((status = 200, body = Done), (status = 404, body = Problem, description = "no such occurrence in the list"), (status = 409, body = Problem, description = "its state does not allow it")))]
 pub(super) async fn reset(
     State(shared): Api,
-    Path(occurrence): Path<u64>,
+    Path(ByOccurrence { occurrence }): Path<ByOccurrence>,
     headers: HeaderMap,
-    Json(body): Json<Comment>,
+    Body(body): Body<Comment>,
 ) -> Result<Json<Done>, Problem> {
     let by = shared.user(&headers)?;
     let comment = body.comment;

@@ -2,11 +2,12 @@
 //!
 //! A binary built without Node.js has no console: it serves the API and says how to build one.
 
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use rust_embed::RustEmbed;
 
-use super::Problem;
+use super::document;
+use super::fault::{Allowed, Code, Fault, Place};
 
 #[derive(RustEmbed)]
 #[folder = "console/dist"]
@@ -20,10 +21,16 @@ const WITHOUT: &str = "<!doctype html><meta charset=utf-8><title>Davy</title>\
 and build again. The interface: <a href=/api/v1/openapi.json>/api/v1/openapi.json</a></p>";
 
 /// A file of the console; its first page for every path that is no file.
-pub(super) async fn serve(uri: Uri) -> Response {
+pub(super) async fn serve(method: Method, uri: Uri) -> Response {
     let path = uri.path().trim_start_matches('/');
-    if path.starts_with("api/") {
-        return Problem::not_found(format!("no interface `/{path}`")).into_response();
+    if path == "api" || path.starts_with("api/") {
+        let allowed = Allowed::one_of(document::paths());
+        let fault = Fault::new(Code::NotThere, Place::Path, "", allowed).found(uri.path());
+        return fault.problem().into_response();
+    }
+    if !matches!(method, Method::GET | Method::HEAD) {
+        let allow = [(header::ALLOW, "GET,HEAD")];
+        return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
     }
     let found = Files::get(path).map(|file| (path, file));
     let found = found.or_else(|| Files::get("index.html").map(|file| ("index.html", file)));

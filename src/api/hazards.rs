@@ -1,21 +1,24 @@
 //! The ledger: its entries, one in full with its evidence, and the steps that people take.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use davy_core::hazard::{
     Class, EvidencePart, Hazard, HazardCommand, HazardState, HazardStep, Ledger, Rule, StoryLine,
 };
 use davy_core::watch::Input;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::alarms::{Done, history};
+use super::fault::{Code, Fault, Place};
+use super::given::{Body, FromGiven, Given, Path, Query, numbers};
 use super::problem::answered;
-use super::site::Words;
-use super::steps::StepBody;
-use super::{Api, Problem, Shared, read, rows};
+use super::site::{Words, no_source};
+use super::steps::{self, StepBody};
+use super::{Api, Problem, ROWS_MAX, Shared, read};
 use crate::entry;
 use crate::journal::reader::HazardQuery;
 
@@ -64,31 +67,75 @@ impl From<&Hazard> for Row {
     }
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+/// States by which the ledger is filtered.
+const STATES: [&str; 7] = [
+    "found",
+    "registered",
+    "rectifying",
+    "submitted",
+    "closed",
+    "rejected",
+    "open",
+];
+
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// In this state only: `found`, `registered`, `rectifying`, `submitted`, `closed` or
     /// `rejected`; `open` for all but the last two.
-    state: Option<String>,
+    #[param(schema_with = states)]
+    state: Option<&'static str>,
     /// Of this source only.
     source: Option<String>,
     /// Only entries older than this one, for the next page: the last `id` of the page before.
+    #[param(minimum = 1)]
     after: Option<u64>,
     /// At most so many, 1 to 10,000; 10,000 unless said otherwise.
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<usize>,
+}
+
+impl FromGiven for ListQuery {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        Ok(Self {
+            state: given.one_of("state", &STATES.map(|state| (state, state)))?,
+            source: given.text("source")?,
+            after: given.number("after", 1..=u64::MAX)?,
+            limit: given.number("limit", 1..=ROWS_MAX)?,
+        })
+    }
+}
+
+fn states() -> Object {
+    words(&STATES)
+}
+
+fn events() -> Object {
+    words(&steps::NAMES)
+}
+
+/// One of these, for the description.
+fn words(words: &[&str]) -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(words.iter().copied())).build()
 }
 
 /// Entries of the ledger, the newest first; closed ones too. A page that is shorter than `limit`
 /// is the last.
-#[utoipa::path(get, path = "/api/v1/hazards", params(ListQuery), responses((status = 200, body = Vec<Row>)))]
+#[utoipa::path(get, path = "/api/v1/hazards", params(ListQuery), responses((status = 200, body = Vec<Row>), (status = 404, body = Problem, description = "no such source, or no entry `after`")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Vec<Row>>, Problem> {
-    let rows = rows(query.limit)?;
+    let rows = query.limit.unwrap_or(ROWS_MAX);
+    if let Some(after) = query.after {
+        is_there(&shared, after).await?;
+    }
+    let source = query.source.clone();
     let stored = read(&shared, move |reader| {
         reader.hazards(&HazardQuery {
             source: query.source.as_deref(),
-            state: query.state.as_deref(),
+            state: query.state,
             after: query.after.unwrap_or(0),
             rows,
         })
@@ -99,7 +146,93 @@ pub(super) async fn list(
             .map_err(|error| Problem::internal("reading an entry of the ledger", &error))?;
         found.push(Row::from(&hazard));
     }
+    if let (true, Some(source)) = (found.is_empty(), source) {
+        is_known(&shared, source).await?;
+    }
     Ok(Json(found))
+}
+
+/// Refuses a page that begins after an entry which never was.
+async fn is_there(shared: &Shared, after: u64) -> Result<(), Problem> {
+    let (newest, found) = read(shared, move |reader| {
+        let newest = reader.hazards(&HazardQuery {
+            source: None,
+            state: None,
+            after: 0,
+            rows: 1,
+        })?;
+        Ok((newest, reader.hazard(after)?))
+    })
+    .await?;
+    if found.is_some() {
+        return Ok(());
+    }
+    let newest = newest.first().map_or(0, |newest| newest.id);
+    let fault = Fault::new(
+        Code::NotThere,
+        Place::Query,
+        "after",
+        numbers(&(1..=newest)),
+    );
+    Err(fault.found(&after.to_string()).into())
+}
+
+/// Refuses a source that is not configured and of which the ledger has nothing either: one that is
+/// no longer configured keeps its entries.
+async fn is_known(shared: &Shared, source: String) -> Result<(), Problem> {
+    let wanted = source.clone();
+    let fault = shared.centre.ask(move |watch| no_source(watch, &wanted));
+    let Some(fault) = fault.await? else {
+        return Ok(());
+    };
+    let kept = read(shared, move |reader| {
+        reader.hazards(&HazardQuery {
+            source: Some(&source),
+            state: None,
+            after: 0,
+            rows: 1,
+        })
+    });
+    if kept.await?.is_empty() {
+        return Err(fault.into());
+    }
+    Ok(())
+}
+
+/// Which entry.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ById {
+    /// Its number in the ledger.
+    id: u64,
+}
+
+impl FromGiven for ById {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        let id = given.needed_number("id", 0..=u64::MAX)?;
+        Ok(Self { id })
+    }
+}
+
+/// Which entry, and which step.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct StepPath {
+    /// Its number in the ledger.
+    id: u64,
+    /// The step's name.
+    #[param(schema_with = events)]
+    event: &'static str,
+}
+
+impl FromGiven for StepPath {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        let ById { id } = ById::read(given)?;
+        let event = given.one_of("event", &steps::NAMES.map(|name| (name, name)))?;
+        // Without one the path would have led elsewhere.
+        let event = event.unwrap_or_default();
+        Ok(Self { id, event })
+    }
 }
 
 /// One entry with its evidence, its story, and the steps that its state allows.
@@ -161,8 +294,11 @@ impl From<&StoryLine> for Line {
 }
 
 /// One entry of the ledger in full.
-#[utoipa::path(get, path = "/api/v1/hazards/{id}", responses((status = 200, body = Entry), (status = 404, body = Problem)))]
-pub(super) async fn one(State(shared): Api, Path(id): Path<u64>) -> Result<Json<Entry>, Problem> {
+#[utoipa::path(get, path = "/api/v1/hazards/{id}", params(ById), responses((status = 200, body = Entry), (status = 404, body = Problem, description = "no such entry")))]
+pub(super) async fn one(
+    State(shared): Api,
+    Path(ById { id }): Path<ById>,
+) -> Result<Json<Entry>, Problem> {
     let (hazard, gone_alarms) = find(&shared, id).await?;
     let mut evidence = evidence(&shared, &hazard).await?;
     if let Some(occurrence) = hazard.occurrences.first() {
@@ -257,27 +393,21 @@ fn join_trends(trend: &mut Vec<Value>, more: &Value) {
 /// Takes a step with an entry: `verify`, `reject`, `notice`, `fix_on_the_spot`, `extend`, `submit`,
 /// `fail_recheck`, `pass_recheck` or `supervise`. Which of them its state allows, the entry says
 /// itself (`allowed`); what a guard forbids is refused with what would satisfy it.
-#[utoipa::path(post, path = "/api/v1/hazards/{id}/{event}", request_body = StepBody, responses((status = 200, body = Done), (status = 409, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/hazards/{id}/{event}", params(StepPath), request_body = StepBody, responses((status = 200, body = Done), (status = 404, body = Problem, description = "no such entry"), (status = 409, body = Problem, description = "a guard forbids it: `refused`")))]
 pub(super) async fn step(
     State(shared): Api,
-    Path((id, event)): Path<(u64, String)>,
+    Path(StepPath { id, event }): Path<StepPath>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    Body(mut given): Body<Given>,
 ) -> Result<Json<Done>, Problem> {
     let by = shared.user(&headers)?;
-    let Value::Object(mut fields) = body else {
-        return Err(Problem::bad_request("the body is not a JSON object"));
+    let (step, comment) = steps::read(event, &mut given)?;
+    let command = HazardCommand {
+        hazard: id,
+        by,
+        comment,
+        step,
     };
-    if event == "file_evidence" {
-        return Err(Problem::bad_request(
-            "step `file_evidence` is the system's own; no person takes it",
-        ));
-    }
-    fields.insert("step".into(), event.into());
-    fields.insert("hazard".into(), id.into());
-    fields.insert("by".into(), by.into());
-    let command: HazardCommand = serde_json::from_value(Value::Object(fields))
-        .map_err(|error| Problem::bad_request(format!("the step cannot be read: {error}")))?;
     // Of an entry that never was it is said so; the guards speak of those that are closed.
     find(&shared, id).await?;
     let answer = shared.centre.command(Input::Hazard(command)).await?;

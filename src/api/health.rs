@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use davy_core::watch::Watch;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Api, Shared};
 
@@ -18,33 +19,66 @@ use super::{Api, Shared};
 const SILENT_MAX_MS: i64 = 10_000;
 
 /// Whether the loop turns.
+#[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of the interface")]
+pub(super) struct Alive {
+    /// Its loop turns, or waits for room on the disk.
+    alive: bool,
+    /// The loop has ended: the process is stopping.
+    ended: bool,
+    /// How long ago it last turned; it does so once a second at least.
+    loop_silent_ms: i64,
+}
+
+/// Whether the process lives and its loop turns. Restart it when not: nothing is watched.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Alive, description = "it lives"), (status = 503, body = Alive, description = "its loop has ended, or has not turned for 10 s: nothing is watched")))]
 pub(super) async fn healthz(State(shared): Api) -> Response {
     let health = shared.centre.health();
     let ended = health.ended.load(Ordering::Acquire);
-    let silent_ms = shared.centre.now().0 - health.alive_at_ms.load(Ordering::Acquire);
+    let loop_silent_ms = shared.centre.now().0 - health.alive_at_ms.load(Ordering::Acquire);
     let no_room = health.no_room.load(Ordering::Acquire);
     // A loop that waits for room on the disk lives: a restart would not help it.
-    let alive = !ended && (no_room || silent_ms <= SILENT_MAX_MS);
-    let body = json!({ "alive": alive, "ended": ended, "loop_silent_ms": silent_ms });
+    let alive = !ended && (no_room || loop_silent_ms <= SILENT_MAX_MS);
+    let body = Alive {
+        alive,
+        ended,
+        loop_silent_ms,
+    };
     (status(alive), Json(body)).into_response()
 }
 
-/// Whether messages are taken and kept.
+/// Whether messages are taken and kept, and if not, why.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// All of the checks hold.
+    ready: bool,
+    checks: Checks,
+}
+
+/// What must hold for messages to be taken and kept.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Checks {
+    /// The loop has not ended.
+    #[serde(rename = "loop")]
+    turns: bool,
+    /// There is room on the disk.
+    disk: bool,
+    /// The centre has joined the MQTT broker.
+    broker: bool,
+}
+
+/// Whether messages of gateways are taken and kept. When not, a person must look: a restart does
+/// not help a full disk or a broker that is away.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Ready, description = "they are"), (status = 503, body = Ready, description = "they are not: one of the checks fails")))]
 pub(super) async fn readyz(State(shared): Api) -> Response {
     let health = shared.centre.health();
-    let checks = json!({
-        "loop": !health.ended.load(Ordering::Acquire),
-        "disk": !health.no_room.load(Ordering::Acquire),
-        "broker": shared.ingest.connected.load(Ordering::Acquire),
-    });
-    let ready = checks
-        .as_object()
-        .is_some_and(|checks| checks.values().all(|ok| ok == true));
-    (
-        status(ready),
-        Json(json!({ "ready": ready, "checks": checks })),
-    )
-        .into_response()
+    let checks = Checks {
+        turns: !health.ended.load(Ordering::Acquire),
+        disk: !health.no_room.load(Ordering::Acquire),
+        broker: shared.ingest.connected.load(Ordering::Acquire),
+    };
+    let ready = checks.turns && checks.disk && checks.broker;
+    (status(ready), Json(Ready { ready, checks })).into_response()
 }
 
 fn status(ok: bool) -> StatusCode {
@@ -55,7 +89,9 @@ fn status(ok: bool) -> StatusCode {
     }
 }
 
-/// Counters in the text form of Prometheus.
+/// Counters in the text form of Prometheus. While the disk is full those that only the loop knows
+/// are left out.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "lines of `davy_<name>{<labels>} <value>`", body = String, content_type = "text/plain; version=0.0.4")))]
 pub(super) async fn metrics(State(shared): Api) -> Response {
     let mut text = Exposition::default();
     of_the_shell(&shared, &mut text);
@@ -123,12 +159,22 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     text.line("broker_refused_sign_ins_total", "", refused);
     let refused = ingest.refused_topics.load(relaxed);
     text.line("broker_refused_topics_total", "", refused);
+    of_the_door(shared, text);
     for sink in shared.sinks.status() {
         let labels = format!("{{sink=\"{}\"}}", sink.name);
         text.line("sink_cursor", &labels, sink.cursor);
         text.line("sink_lag_entries", &labels, sink.lag);
         text.line("sink_pruned_total", &labels, sink.pruned);
     }
+}
+
+fn of_the_door(shared: &Shared, text: &mut Exposition) {
+    let (door, relaxed) = (&shared.door, Ordering::Relaxed);
+    text.line("http_connections", "", door.open.load(relaxed));
+    text.line("http_full_total", "", door.full.load(relaxed));
+    text.line("http_timed_out_total", "", door.timed_out.load(relaxed));
+    text.line("live_listeners", "", shared.live.taken());
+    text.line("live_refused_total", "", shared.live.refused());
 }
 
 fn of_the_core(watch: &Watch) -> Exposition {

@@ -8,22 +8,21 @@
 //! `x-davy-csrf`; requests under a foreign host name are refused, so that no web page of elsewhere
 //! can reach a centre on loopback.
 //!
-//! Limits: [`BODY_BYTES_MAX`] a request, [`ROWS_MAX`] rows a list, `live::SEATS_MAX` listeners.
+//! A call that cannot be used is refused with what was found and what is allowed (`fault`): 400 when
+//! the call itself shows it, 404 when it names nothing that there is. Nothing of a call is passed over.
+//!
+//! Limits: [`BODY_BYTES_MAX`] and `given::BODY_TIME_MAX` a body, [`ROWS_MAX`] rows a list,
+//! `live::SEATS_MAX` listeners; of connections, those of `door`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tokio_util::sync::CancellationToken;
-use utoipa::OpenApi;
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::centre::Centre;
 use crate::ingest;
@@ -32,6 +31,10 @@ use crate::sinks::Sinks;
 
 mod alarms;
 mod console;
+mod document;
+mod door;
+mod fault;
+mod given;
 mod hazards;
 mod health;
 mod live;
@@ -44,6 +47,9 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use document::openapi;
+pub use door::{DoorCounters, open};
+pub use fault::{Allowed, Code, Fault, Place};
 pub use live::LiveSeats;
 pub use problem::Problem;
 pub use session::Sessions;
@@ -70,6 +76,8 @@ pub struct Shared {
     pub closing: CancellationToken,
     /// Who listens to the live stream.
     pub live: LiveSeats,
+    /// Connections, for the metrics.
+    pub door: Arc<DoorCounters>,
 }
 
 impl Shared {
@@ -82,73 +90,31 @@ impl Shared {
 
 type Api = State<Arc<Shared>>;
 
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "Davy",
-    description = "Early warning for major hazard sources: the centre's interface"
-))]
-struct Document;
-
-/// The description of the interface.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    parts().1
-}
-
-fn parts() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
-    let (router, mut document) = interface().split_for_parts();
-    // Whatever is wrong with a call is said in one form.
-    let content = Content::new(Some(Ref::from_schema_name("Problem")));
-    let problem = ResponseBuilder::new()
-        .description("It was refused, or could not be done")
-        .content("application/problem+json", content);
-    let problem = RefOr::T(problem.build());
-    for path in document.paths.paths.values_mut() {
-        let calls = [&mut path.get, &mut path.post, &mut path.delete];
-        for call in calls.into_iter().flatten() {
-            let responses = &mut call.responses.responses;
-            responses.insert("default".into(), problem.clone());
-        }
-    }
-    (router, document)
-}
-
-fn interface() -> OpenApiRouter<Arc<Shared>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(site::site))
-        .routes(routes!(site::sources))
-        .routes(routes!(site::gateways))
-        .routes(routes!(alarms::list))
-        .routes(routes!(alarms::one))
-        .routes(routes!(alarms::acknowledge))
-        .routes(routes!(alarms::reset))
-        .routes(routes!(points::list))
-        .routes(routes!(points::one))
-        .routes(routes!(points::trend))
-        .routes(routes!(hazards::list))
-        .routes(routes!(hazards::one))
-        .routes(routes!(hazards::step))
-        .routes(routes!(live::live))
-        .routes(routes!(session::sign_in, session::who, session::sign_out))
-}
-
 /// Every route.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let (interface, document) = parts();
-    let document = serde_json::to_string(&document).unwrap_or_default();
-    let described = move || {
-        let document = document.clone();
-        async move { ([(header::CONTENT_TYPE, "application/json")], document) }
-    };
+    let (interface, _) = document::interface().split_for_parts();
     interface
-        .route("/api/v1/openapi.json", get(described))
-        .route("/metrics", get(health::metrics))
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+        .layer(middleware::from_fn(known_names))
         .fallback(console::serve)
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), guard))
-        .layer(middleware::map_response(problem::worded))
+        .layer(middleware::from_fn(problem::worded))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
+}
+
+/// Refuses parameters of a query that the description of the interface does not list. Whoever
+/// scrapes or watches (`/metrics`, `/healthz`, `/readyz`) may add what they like.
+async fn known_names(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let path = request.extensions().get::<MatchedPath>();
+    let Some(path) = path.filter(|path| path.as_str().starts_with("/api/")) else {
+        return next.run(request).await;
+    };
+    let names = document::names(path.as_str(), request.method());
+    match given::Given::query(query).and_then(|given| given.only(names)) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.problem().into_response(),
+    }
 }
 
 /// Refuses foreign host names, and commands without a session or from another page.
@@ -156,12 +122,15 @@ async fn guard(State(shared): Api, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !is_loopback(host) {
+        let allowed = Allowed::one_of(["localhost", "127.0.0.1", "[::1]"]);
+        let fault = Fault::new(Code::NotAllowed, Place::Header, "host", allowed).found(host);
         return Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "foreign_host",
             "this centre answers on loopback only",
-            format!("host `{host}`; allowed: localhost, 127.0.0.1, [::1]"),
+            fault.to_string(),
         )
+        .with(fault)
         .into_response();
     }
     let tells = !matches!(*request.method(), Method::GET | Method::HEAD);
@@ -200,17 +169,6 @@ fn is_loopback(host: &str) -> bool {
         _ => host,
     };
     matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-}
-
-/// How many rows are asked for.
-fn rows(limit: Option<usize>) -> Result<usize, Problem> {
-    let rows = limit.unwrap_or(ROWS_MAX);
-    if (1..=ROWS_MAX).contains(&rows) {
-        return Ok(rows);
-    }
-    Err(Problem::bad_request(format!(
-        "limit {rows}; allowed: 1 to {ROWS_MAX}"
-    )))
 }
 
 /// Reads the journal on a thread of its own, so that no request holds others up.

@@ -1,14 +1,16 @@
 //! Points: what they are, their latest value, and their trend.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use davy_core::alarm::{Condition, Subject};
 use davy_core::reading::{PointId, Quality, Timestamp};
 use davy_core::watch::Watch;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::site::{Trust, Words};
+use super::fault::{Code, Fault, Place};
+use super::given::{FromGiven, Given, MOMENTS_MS, Path, Query, numbers};
+use super::site::{Trust, Words, no_source};
 use super::{Api, Problem};
 
 /// Buckets of a trend, unless fewer are asked for.
@@ -45,38 +47,64 @@ pub(super) struct PointLimit {
     figure_source: Words,
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Of this source only.
     source: Option<String>,
 }
 
+impl FromGiven for ListQuery {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        let source = given.text("source")?;
+        Ok(Self { source })
+    }
+}
+
 /// Points, of one source or of all.
-#[utoipa::path(get, path = "/api/v1/points", params(ListQuery), responses((status = 200, body = Vec<Point>)))]
+#[utoipa::path(get, path = "/api/v1/points", params(ListQuery), responses((status = 200, body = Vec<Point>), (status = 404, body = Problem, description = "no such source")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Vec<Point>>, Problem> {
     let points = shared.centre.ask(move |watch| {
         let wanted = query.source.as_deref();
+        if let Some(fault) = wanted.and_then(|source| no_source(watch, source)) {
+            return Err(fault);
+        }
         let points = &watch.config().points;
         let limits = limits_by_point(watch);
-        (0..)
+        let shown = (0..)
             .map(PointId)
             .zip(points)
             .zip(limits)
             .filter(|((_, point), _)| wanted.is_none() || point.source.as_deref() == wanted)
-            .map(|((id, _), limits)| shown(watch, id, limits))
-            .collect()
+            .map(|((id, _), limits)| shown(watch, id, limits));
+        Ok(shown.collect())
     });
-    Ok(Json(points.await?))
+    Ok(Json(points.await??))
+}
+
+/// Which point.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ByTag {
+    /// Its tag.
+    tag: String,
+}
+
+impl FromGiven for ByTag {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        let tag = given.needed_text("tag")?;
+        Ok(Self { tag })
+    }
 }
 
 /// One point.
-#[utoipa::path(get, path = "/api/v1/points/{tag}", responses((status = 200, body = Point), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/points/{tag}", params(ByTag), responses((status = 200, body = Point), (status = 404, body = Problem, description = "no such point")))]
 pub(super) async fn one(
     State(shared): Api,
-    Path(tag): Path<String>,
+    Path(ByTag { tag }): Path<ByTag>,
 ) -> Result<Json<Point>, Problem> {
     let wanted = tag.clone();
     let found = shared.centre.ask(move |watch| {
@@ -134,14 +162,26 @@ fn shown(watch: &Watch, id: PointId, limits: Vec<PointLimit>) -> Point {
     }
 }
 
-#[derive(Deserialize, utoipa::IntoParams)]
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TrendQuery {
     /// From this moment, in ms; an hour ago unless said otherwise.
     from_ms: Option<i64>,
     /// Up to but without this moment, in ms; now unless said otherwise.
     to_ms: Option<i64>,
-    /// In so many buckets; 600 unless said otherwise.
+    /// In so many buckets, 1 to 2,000; 600 unless said otherwise.
+    #[param(minimum = 1, maximum = 2_000)]
     buckets: Option<usize>,
+}
+
+impl FromGiven for TrendQuery {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        Ok(Self {
+            from_ms: given.number("from_ms", MOMENTS_MS)?,
+            to_ms: given.number("to_ms", MOMENTS_MS)?,
+            buckets: given.number("buckets", 1..=BUCKETS_MAX)?,
+        })
+    }
 }
 
 /// The course of a point.
@@ -172,20 +212,19 @@ pub(super) struct Bucket {
 }
 
 /// The course of a point in buckets; gaps are gaps.
-#[utoipa::path(get, path = "/api/v1/points/{tag}/trend", params(TrendQuery), responses((status = 200, body = Trend), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/points/{tag}/trend", params(ByTag, TrendQuery), responses((status = 200, body = Trend), (status = 404, body = Problem, description = "no such point")))]
 pub(super) async fn trend(
     State(shared): Api,
-    Path(tag): Path<String>,
+    Path(ByTag { tag }): Path<ByTag>,
     Query(query): Query<TrendQuery>,
 ) -> Result<Json<Trend>, Problem> {
     let to = query.to_ms.unwrap_or_else(|| shared.centre.now().0);
     let from = query.from_ms.unwrap_or(to.saturating_sub(3_600_000));
     let buckets = query.buckets.unwrap_or(600);
-    if from >= to || buckets == 0 || buckets > BUCKETS_MAX {
-        return Err(Problem::bad_request(format!(
-            "from_ms {from}, to_ms {to}, buckets {buckets}; \
-             allowed: from_ms before to_ms, 1 to {BUCKETS_MAX} buckets"
-        )));
+    if from >= to {
+        let before = numbers(&(*MOMENTS_MS.start()..=to.saturating_sub(1)));
+        let fault = Fault::new(Code::NotAllowed, Place::Query, "from_ms", before);
+        return Err(fault.found(&from.to_string()).into());
     }
     let wanted = tag.clone();
     let unit = shared.centre.ask(move |watch| {

@@ -1,17 +1,17 @@
 //! What a refused or failed request answers: problem details (RFC 9457), never a stack trace.
 
 use axum::Json;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use davy_core::alarm::Refusal;
 use davy_core::hazard::Refused;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::fault::{Allowed, Code, Fault, Place};
 use crate::centre::{Answer, Ended, Unanswered};
-
-/// Bytes of a refusal of the framework that are handed on.
-const TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// When to ask again of what cannot be answered now, in seconds.
 const RETRY_AFTER_S: &str = "5";
@@ -33,6 +33,10 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub refused: Option<Box<Refused>>,
+    /// Of a call that cannot be used: which part of it, what was found there, what is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Fault>)]
+    pub fault: Option<Box<Fault>>,
 }
 
 impl Problem {
@@ -49,6 +53,15 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             refused: None,
+            fault: None,
+        }
+    }
+
+    /// With what is wrong with the call, in fields.
+    pub(super) fn with(self, fault: Fault) -> Self {
+        Self {
+            fault: Some(Box::new(fault)),
+            ..self
         }
     }
 
@@ -113,34 +126,40 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Makes problem details of what the framework refuses by itself: paths, queries and bodies that
-/// cannot be read, methods that are not allowed.
-pub(super) async fn worded(response: Response) -> Response {
+/// Makes problem details of what the framework refuses by itself: methods that are not allowed.
+/// Whatever else it should say in its own words goes into the log and is told by its status alone.
+pub(super) async fn worded(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
     let status = response.status();
-    let plain = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    if !(status.is_client_error() || status.is_server_error()) || !plain {
+    let is_told = response.headers().contains_key(header::CONTENT_TYPE)
+        && !response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || is_told {
         return response;
     }
     let allow = response.headers().get(header::ALLOW).cloned();
-    let text = axum::body::to_bytes(response.into_body(), TEXT_BYTES_MAX).await;
-    let text = text.unwrap_or_default();
     let methods = allow.as_ref().and_then(|allow| allow.to_str().ok());
-    let detail = match (text.is_empty(), methods) {
-        (false, _) => String::from_utf8_lossy(&text).into_owned(),
-        (true, Some(methods)) => format!("allowed: {methods}"),
-        (true, None) => status.to_string(),
-    };
-    let (kind, title) = match status {
-        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path has no such method"),
-        StatusCode::PAYLOAD_TOO_LARGE => ("too_large", "the body is too large"),
-        StatusCode::NOT_FOUND => ("not_found", "not found"),
-        _ if status.is_client_error() => ("bad_request", "the request cannot be used"),
-        _ => ("internal", "the centre could not do it"),
-    };
-    let mut response = Problem::new(status, kind, title, detail).into_response();
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        tracing::warn!(%status, "an answer without words");
+        return Problem::new(
+            status,
+            if status.is_client_error() {
+                "bad_request"
+            } else {
+                "internal"
+            },
+            "the request cannot be answered",
+            status.to_string(),
+        )
+        .into_response();
+    }
+    let allowed = Allowed::one_of(methods.unwrap_or_default().split(',').map(str::trim));
+    let fault = Fault::new(Code::NotAllowed, Place::Method, "", allowed).found(method.as_str());
+    let title = "this path has no such method";
+    let mut response = (fault.problem_of(status, "method_not_allowed", title)).into_response();
     if let Some(allow) = allow {
         response.headers_mut().insert(header::ALLOW, allow);
     }

@@ -22,6 +22,8 @@ use davy_core::reading::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fault::{Allowed, Code, Fault, Place};
+use super::given::{Body, FromGiven, Given};
 use super::{Api, Problem};
 use crate::journal::Sum;
 use crate::secret;
@@ -160,10 +162,26 @@ fn token(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Who signs in.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
 pub(super) struct SignIn {
-    /// 1 to 64 letters; the name that stands with every answer.
+    /// 1 to 64 letters, no control characters, not `system`; the name that stands with every answer.
     user: String,
+}
+
+impl FromGiven for SignIn {
+    fn read(given: &mut Given) -> Result<Self, Fault> {
+        given.only(["user"])?;
+        let user = given.needed_text("user")?.trim().to_owned();
+        let letters = user.chars().count();
+        let is_name = (1..=NAME_MAX).contains(&letters)
+            && user != "system"
+            && !user.contains(char::is_control);
+        if is_name {
+            return Ok(Self { user });
+        }
+        let allowed = Allowed::Name(NAME_MAX);
+        Err(Fault::new(Code::NotAllowed, Place::Field, "user", allowed).found(&user))
+    }
 }
 
 /// Who has signed in, and what they may do.
@@ -182,18 +200,11 @@ fn who_is(user: String) -> Who {
 
 /// Opens a session of 24 hours, which outlives a restart of the centre; the cookie is `HttpOnly`
 /// and `SameSite=Strict`.
-#[utoipa::path(post, path = "/api/v1/session", request_body = SignIn, responses((status = 200, body = Who), (status = 400, body = Problem)))]
+#[utoipa::path(post, path = "/api/v1/session", request_body = SignIn, responses((status = 200, body = Who)))]
 pub(super) async fn sign_in(
     State(shared): Api,
-    Json(body): Json<SignIn>,
+    Body(SignIn { user }): Body<SignIn>,
 ) -> Result<Response, Problem> {
-    let user = body.user.trim().to_owned();
-    let letters = user.chars().count();
-    if letters == 0 || letters > NAME_MAX || user == "system" || user.contains(char::is_control) {
-        return Err(Problem::bad_request(format!(
-            "user of {letters} letters; allowed: 1 to {NAME_MAX}, no control characters, not `system`"
-        )));
-    }
     let who = Json(who_is(user.clone()));
     let now = shared.centre.now();
     let begun = tokio::task::spawn_blocking(move || shared.sessions.begin(&user, now));
@@ -205,13 +216,13 @@ pub(super) async fn sign_in(
 }
 
 /// Who has signed in.
-#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = Who), (status = 401, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/session", responses((status = 200, body = Who), (status = 401, body = Problem, description = "nobody has signed in")))]
 pub(super) async fn who(State(shared): Api, headers: HeaderMap) -> Result<Json<Who>, Problem> {
     Ok(Json(who_is(shared.user(&headers)?)))
 }
 
 /// Closes the session.
-#[utoipa::path(delete, path = "/api/v1/session", responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/v1/session", responses((status = 204, description = "closed")))]
 pub(super) async fn sign_out(State(shared): Api, headers: HeaderMap) -> Response {
     let shared = Arc::clone(&shared);
     let closed = tokio::task::spawn_blocking(move || shared.sessions.close(&headers));

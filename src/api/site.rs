@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::fault::{Allowed, Code, Fault, Place};
 use super::{Api, Problem};
 
 /// A text in two languages.
@@ -39,6 +40,16 @@ impl From<&davy_core::point::Text> for Words {
             en: text.en.clone(),
         }
     }
+}
+
+/// That a list is asked for of a source which is not configured.
+pub(super) fn no_source(watch: &Watch, wanted: &str) -> Option<Fault> {
+    let sources = || watch.config().sources.iter().map(|source| &*source.id);
+    if sources().any(|id| id == wanted) {
+        return None;
+    }
+    let allowed = Allowed::one_of(sources());
+    Some(Fault::new(Code::NotThere, Place::Query, "source", allowed).found(wanted))
 }
 
 /// The site as a whole.

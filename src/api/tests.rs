@@ -18,6 +18,37 @@ use crate::serve::{self, Mqtt, Options};
 /// Longest wait for one thing.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+#[test]
+fn every_route_stands_in_the_description() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let mut described = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        if file.is_dir() || file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        described += text.matches("#[utoipa::path(").count();
+        // What is routed by `routes!` is described; nothing may come in beside it.
+        for beside in [".route(", ".route_service(", ".nest", ".merge("] {
+            assert!(!text.contains(beside), "{} in {}", beside, file.display());
+        }
+    }
+    let document = serde_json::to_value(super::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let calls = paths.values().map(|path| path.as_object().unwrap().len());
+    assert_eq!(calls.sum::<usize>(), described);
+    for path in [
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/api/v1/live",
+        "/api/v1/openapi.json",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+}
+
 fn options(folder: &Path) -> Options {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     Options {
