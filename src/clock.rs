@@ -13,12 +13,16 @@
 //! So what is deleted, overdue or over by the site's time is never so by a clock that was wrong for
 //! a moment. [`Clock::off_ms`] says how far the two differ; the loop raises an alarm by it.
 //!
-//! Limits: the steady clock stands still while the machine is suspended. After more than
-//! [`LEAP_MAX`] of that the right time is not followed either, until a person starts the centre
-//! again. A wrong clock at a start within [`START_LEAP_MAX`] is believed.
+//! The steady clock goes on while the machine sleeps (Linux: `CLOCK_BOOTTIME`), so that a sleep of
+//! any length is followed, and told from a leap.
+//!
+//! Limits: a virtual machine that its host pauses does not see the pause on any clock; where its wall
+//! clock is set by more than [`LEAP_MAX`] afterwards, that is a leap, and not followed until a person
+//! starts the centre again. So is a sleep on a system other than Linux. A wrong clock at a start
+//! within [`START_LEAP_MAX`] is believed.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use davy_core::reading::Timestamp;
 
@@ -43,11 +47,11 @@ pub struct Clock {
 }
 
 /// The site's time and how far the wall clock is from it. Pure: both clocks are arguments, as time
-/// since 1970 and as a moment of the steady one.
+/// since 1970 and since the machine's start.
 #[derive(Debug)]
 struct Course {
     time: Duration,
-    at: Instant,
+    at: Duration,
     off_ms: i64,
 }
 
@@ -66,12 +70,8 @@ impl Clock {
         Self::starting(start(wall, since_1970(end)), wall)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that reads clocks"
-    )]
     fn starting(time: Duration, wall: Duration) -> Self {
-        let at = Instant::now();
+        let at = steady();
         let off_ms = off_ms(wall, time);
         Self {
             course: Mutex::new(Course { time, at, off_ms }),
@@ -81,12 +81,8 @@ impl Clock {
     }
 
     /// Now. Never earlier than any answer before.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that reads clocks"
-    )]
     pub fn now(&self) -> Timestamp {
-        let at = Instant::now();
+        let at = steady();
         let wall = wall();
         #[cfg(test)]
         let wall = {
@@ -117,8 +113,8 @@ impl Clock {
 }
 
 impl Course {
-    fn step(&mut self, wall: Duration, at: Instant) -> Timestamp {
-        let passed = at.saturating_duration_since(self.at);
+    fn step(&mut self, wall: Duration, at: Duration) -> Timestamp {
+        let passed = at.saturating_sub(self.at);
         let steady = self.time + passed;
         self.time = if wall > steady + LEAP_MAX {
             steady
@@ -161,6 +157,26 @@ fn wall() -> Duration {
     since.unwrap_or_default()
 }
 
+/// The time since the machine's start, its sleep included.
+#[cfg(target_os = "linux")]
+fn steady() -> Duration {
+    let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // It is never negative.
+    Duration::try_from(since).unwrap_or_default()
+}
+
+/// The time since the first call, as the standard library measures it.
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that reads clocks"
+)]
+fn steady() -> Duration {
+    static START: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,13 +192,12 @@ mod tests {
     struct Host {
         course: Course,
         wall: Duration,
-        steady: Instant,
+        steady: Duration,
     }
 
     impl Host {
-        #[expect(clippy::disallowed_methods, reason = "only as an anchor")]
         fn new() -> Self {
-            let (time, at) = (BEGIN, Instant::now());
+            let (time, at) = (BEGIN, DAY);
             let off_ms = 0;
             Self {
                 course: Course { time, at, off_ms },
@@ -196,7 +211,7 @@ mod tests {
             let end = self.steady + time;
             let mut now = self.course.time;
             while self.steady < end {
-                let step = SECOND.min(end - self.steady);
+                let step = SECOND.min(end.saturating_sub(self.steady));
                 self.steady += step;
                 self.wall += step;
                 self.course.step(self.wall, self.steady);
@@ -255,6 +270,31 @@ mod tests {
             passed.abs_diff(SECOND * 9 / 10) < Duration::from_millis(1),
             "{passed:?}"
         );
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_followed_and_one_that_was_set_is_not() {
+        let mut host = Host::new();
+        for sleep in [HOUR, DAY, DAY * 60] {
+            let before = host.course.time;
+            host.wall += sleep;
+            host.steady += sleep;
+            host.pass(SECOND);
+            assert_eq!(host.course.time, before + sleep + SECOND);
+            assert_eq!(host.course.off_ms, 0);
+        }
+        // Set wrong while it slept.
+        let before = host.course.time;
+        host.wall += DAY * 365;
+        host.steady += HOUR * 8;
+        host.pass(SECOND);
+        assert_eq!(host.course.time, before + HOUR * 8 + SECOND);
+    }
+
+    #[test]
+    fn the_steady_clock_goes_on() {
+        let before = steady();
+        assert!(before > Duration::ZERO && steady() >= before);
     }
 
     #[test]

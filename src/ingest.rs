@@ -20,8 +20,9 @@
 //!
 //! What is in hand when a connection to an outside broker ends, a hang-up too, goes with it, like
 //! all that is published until the next one. A gateway that numbers its messages sends them again;
-//! of a node that does not they are lost, uncounted: the entries of the end and of the next
-//! connection say from when to when. A session that outlives the connection, acknowledged by hand,
+//! of a node that does not they are lost. They count as one that was skipped where the node goes on
+//! with another `seq`, and are uncounted where it is born anew first: the entries of the end and of
+//! the next connection say from when to when. A session that outlives the connection, acknowledged by hand,
 //! would not help where such a node speaks by aliases: they are forgotten with the connection.
 //!
 //! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most.

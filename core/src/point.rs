@@ -173,9 +173,31 @@ pub enum ByteOrder {
 pub enum Scaling {
     /// The raw number is the value.
     None,
-    /// Two points of a line: raw `low` is the range's low end, raw `high` its high end.
-    Linear(Range),
-    /// A 4–20 mA loop: raw `low` stands for 4 mA and the range's low end, raw `high` for 20 mA
-    /// and its high end. The NAMUR NE 43 bands decide the quality.
-    Loop(Range),
+    /// Two points of a line.
+    Linear(RawEnds),
+    /// A 4–20 mA loop whose raw number rises with the current: the smaller end stands for 4 mA, the
+    /// greater for 20 mA. The NAMUR NE 43 bands of the current decide the quality.
+    Loop(RawEnds),
+}
+
+/// The raw numbers at both ends of a point's range. They differ; where `low` is the greater, the
+/// instrument acts in reverse: the raw number falls while the value rises.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawEnds {
+    /// At the range's low end.
+    pub low: f64,
+    /// At its high end.
+    pub high: f64,
+}
+
+impl RawEnds {
+    /// From the low end to the high one; negative where the instrument acts in reverse.
+    pub fn span(self) -> f64 {
+        self.high - self.low
+    }
+
+    /// Whether the raw number falls while the value rises.
+    pub fn is_reversed(self) -> bool {
+        self.high < self.low
+    }
 }

@@ -16,11 +16,11 @@ mod number;
 
 use std::time::Duration;
 
-use davy_core::point::{Point, Range, Register, Scaling};
+use davy_core::point::{Point, Range, RawEnds, Register, Scaling};
 use davy_core::reading::{BadCause, PointId, Quality, Reading, Timestamp, UncertainCause};
 
 use crate::modbus::Values;
-use crate::plan::Request;
+use crate::plan::{Request, Slice};
 
 pub use calibration::Calibration;
 
@@ -31,7 +31,8 @@ pub const LOOP_HOLD: Duration = Duration::from_secs(4);
 
 /// Bands of a 4–20 mA loop in mA (NAMUR NE 43): below `BROKEN` the wire is open, `BROKEN` up to
 /// `LOW` is under range, `LOW` to `HIGH` measures, above `HIGH` up to `SHORTED` is over range,
-/// above `SHORTED` it is a short circuit.
+/// above `SHORTED` it is a short circuit. Under and over range change places where the instrument
+/// acts in reverse.
 const BROKEN: f64 = 3.6;
 const LOW: f64 = 3.8;
 const HIGH: f64 = 20.5;
@@ -95,6 +96,14 @@ impl Decoder {
         );
     }
 
+    /// Divides its points, as they follow each other in `request`: two requests that hold no more
+    /// than they need, each with its decoder. None when there is one point only.
+    pub fn halve(&self, request: &Request) -> Option<[(Request, Self); 2]> {
+        let middle = self.fields.len() / 2;
+        let (low, high) = self.fields.split_at_checked(middle)?;
+        Some([part(request, low)?, part(request, high)?])
+    }
+
     /// How many points it serves.
     pub fn len(&self) -> usize {
         self.fields.len()
@@ -106,21 +115,53 @@ impl Decoder {
     }
 }
 
+/// Some of the points of a request as one of their own; none of no points.
+fn part(request: &Request, fields: &[Field]) -> Option<(Request, Decoder)> {
+    let start = fields.iter().map(|field| field.offset).min()?;
+    let end = fields.iter().map(Field::end).max()?;
+    let mut fields = fields.to_vec();
+    for field in &mut fields {
+        field.offset -= start;
+    }
+    let points = fields.iter().map(|field| Slice {
+        point: field.point,
+        offset: field.offset as u16,
+    });
+    let request = Request {
+        table: request.table,
+        first: request.first.checked_add(u16::try_from(start).ok()?)?,
+        count: u16::try_from(end - start).ok()?,
+        points: points.collect(),
+    };
+    Some((request, Decoder { fields }))
+}
+
 impl Field {
+    /// One past its last register (or bit) in the reply.
+    fn end(&self) -> usize {
+        let width = if self.register.table.holds_bits() {
+            1
+        } else {
+            self.register.encoding.width()
+        };
+        self.offset + usize::from(width)
+    }
+
     fn reading(&mut self, values: &Values, at: Timestamp) -> Reading {
         let Some(raw) = number::raw(self.register, self.offset, values) else {
             return Reading::without_value(self.point, BadCause::Garbled, at);
         };
         let (value, quality) = match self.register.scaling {
             Scaling::None => (raw, self.judge(raw)),
-            Scaling::Linear(span) => {
-                let value = self.range.low + (raw - span.low) / span.span() * self.range.span();
+            Scaling::Linear(ends) => {
+                let value = self.value(raw, ends);
                 (value, self.judge(value))
             }
-            Scaling::Loop(span) => {
-                let share = (raw - span.low) / span.span();
-                let value = self.range.low + share * self.range.span();
-                (value, self.judge_loop(4.0 + 16.0 * share, at))
+            Scaling::Loop(ends) => {
+                let least = ends.low.min(ends.high);
+                let current = 4.0 + 16.0 * (raw - least) / ends.span().abs();
+                let quality = self.judge_loop(current, ends.is_reversed(), at);
+                (self.value(raw, ends), quality)
             }
         };
         match quality {
@@ -129,6 +170,12 @@ impl Field {
             _ if !value.is_finite() => Reading::without_value(self.point, BadCause::NotANumber, at),
             _ => Reading::new(self.point, value, quality, at),
         }
+    }
+
+    /// Exact at both ends, so that full scale is not over range by a rounding.
+    fn value(&self, raw: f64, ends: RawEnds) -> f64 {
+        let share = (raw - ends.low) / ends.span();
+        self.range.low * (1.0 - share) + self.range.high * share
     }
 
     fn judge(&self, value: f64) -> Quality {
@@ -141,19 +188,23 @@ impl Field {
         }
     }
 
-    /// The bands of NE 43, with the hold before a loop is declared broken or shorted.
-    fn judge_loop(&mut self, current: f64, at: Timestamp) -> Quality {
+    /// The bands of NE 43, with the hold before a loop is declared broken or shorted. They are bands
+    /// of the current: of an instrument that acts in reverse, little current is a value over range.
+    fn judge_loop(&mut self, current: f64, is_reversed: bool, at: Timestamp) -> Quality {
         let cause = if current < BROKEN {
             BadCause::OpenWire
         } else if current > SHORTED {
             BadCause::ShortCircuit
         } else {
             self.out = None;
-            return match current {
-                _ if current < LOW => Quality::Uncertain(UncertainCause::UnderRange),
-                _ if current > HIGH => Quality::Uncertain(UncertainCause::OverRange),
-                _ => Quality::Good,
-            };
+            if (LOW..=HIGH).contains(&current) {
+                return Quality::Good;
+            }
+            return Quality::Uncertain(if (current > HIGH) == is_reversed {
+                UncertainCause::UnderRange
+            } else {
+                UncertainCause::OverRange
+            });
         };
         // The clock may have been set back since: then the hold starts over.
         let since = match self.out {

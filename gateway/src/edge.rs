@@ -133,14 +133,12 @@ pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), Edge
         status: Arc::clone(&options.status),
     };
     let pipeline = Pipeline::new(parts)?;
-    let first_bd_seq = pipeline.next_bd_seq();
 
     let mut tasks = JoinSet::new();
     poll_all(&options, &gateway, &batches, &cancel, &mut tasks);
     sound_it(&options, &gateway, sounds, &mut tasks);
     let link = tokio::spawn(link::run(
         broker(&options),
-        first_bd_seq,
         options.clock.clone(),
         packets_out,
         news,
@@ -184,7 +182,7 @@ fn open(options: &Options) -> Result<Outbox, EdgeError> {
     // Seeded by the system: two gateways never give their outboxes the same name.
     let random = || RandomState::new().build_hasher().finish();
     let instance = format!("{:016x}{:016x}", random(), random());
-    let outbox = Outbox::open(
+    let outbox = Outbox::open_or_begin(
         &options.data,
         options.outbox,
         &instance,

@@ -58,3 +58,6 @@ pub mod cause;
 pub mod simulator;
 
 pub use edge::{Options, run};
+
+#[cfg(test)]
+mod test_log;

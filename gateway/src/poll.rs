@@ -15,6 +15,8 @@
 //! - A unit that does not answer costs one timeout. Then it is silent: not polled, but probed over
 //!   a connection of its own (`probe.rs`), within a budget of 5 % of the bus's time. All of its
 //!   points become bad at once, and again at each heartbeat (the period, at least 10 s).
+//! - A register that a unit does not have costs the others of its request a few polls, and then
+//!   nothing (`ask.rs`).
 //! - Every state is kept by bus and unit; units with the same number on two buses never meet.
 //! - Nothing is dropped when the consumer is slow: the task waits for room (counted). The slots
 //!   that pass meanwhile are counted as missed, so the loss is known, and it is the units' own
@@ -26,6 +28,7 @@
 //! must be longer than that one, or live units behind it time out in their turn.
 //! A unit that answers some requests and never others counts as silent as a whole.
 
+mod ask;
 mod counters;
 mod group;
 mod line;
@@ -354,7 +357,7 @@ impl<L: Link> Poller<'_, L> {
         let silence = Silence {
             unit: index,
             number: unit.number,
-            request: ask.request.clone(),
+            request: ask.request().clone(),
             settled: polled >= self.bus.timeout * SILENT_FACTOR,
         };
         if let Some(counters) = self.bus.counters.units.get(index) {

@@ -8,9 +8,10 @@
 //! | `source`, `gateway`, `device` | ids of the main file; `device` is a unit of the gateway |
 //! | `period` | how often it is polled: `500ms`, `1s` |
 //! | `table`, `address`, `type`, `order` | where the raw number stands; addresses from 0 |
-//! | `signal`, `raw_low`, `raw_high` | `none`; `linear`, `4-20mA`: raw numbers at both ends |
+//! | `signal`, `raw_low`, `raw_high` | `none`; `linear`, `4-20mA`: raw numbers at `low` and `high` |
 //!
-//! `position`, `source`, `order` of one register, and raw numbers of `none` may be empty.
+//! `position`, `source`, `order` of one register, and raw numbers of `none` may be empty. An
+//! instrument that acts in reverse (20 mA is empty) has its greater raw number in `raw_low`.
 //!
 //! Every field of every row is looked at, whatever is wrong with the others. A byte order mark and
 //! rows without any content, which spreadsheets like to add, are passed over.
@@ -23,7 +24,7 @@ use super::SourceFile;
 use super::duration;
 use super::fault::{Faults, Lines, Place, quote};
 use super::fields::{ID_ALLOWED, is_id};
-use crate::point::{ByteOrder, Encoding, Point, Range, Register, Scaling, Table, Text};
+use crate::point::{ByteOrder, Encoding, Point, Range, RawEnds, Register, Scaling, Table, Text};
 
 /// The columns, in the order in which Davy writes them; a table may have them in any.
 pub(super) const COLUMNS: [&str; 19] = [
@@ -194,23 +195,31 @@ impl Row<'_> {
         })
     }
 
-    /// A range of two columns; 0 to 1 after a fault.
-    fn range(&self, low: &str, high: &str, faults: &mut Faults) -> Range {
-        let bounds = (self.number(low, faults), self.number(high, faults));
-        let (Some(from), Some(to)) = bounds else {
-            return Range {
-                low: 0.0,
-                high: 1.0,
-            };
-        };
-        let rises = from < to;
+    /// The numbers of two columns; 0 and 1 after a fault.
+    fn ends(&self, low: &str, high: &str, faults: &mut Faults) -> (f64, f64) {
+        match (self.number(low, faults), self.number(high, faults)) {
+            (Some(low), Some(high)) => (low, high),
+            _ => (0.0, 1.0),
+        }
+    }
+
+    fn range(&self, faults: &mut Faults) -> Range {
+        let (low, high) = self.ends("low", "high", faults);
+        let rises = low < high;
         if !rises {
-            self.fault(high, &format!("more than {low} = {from}"), faults);
+            self.fault("high", &format!("more than low = {low}"), faults);
         }
-        Range {
-            low: from,
-            high: to,
+        Range { low, high }
+    }
+
+    /// They may fall, but not be one: every value would be the same.
+    fn raw_ends(&self, faults: &mut Faults) -> RawEnds {
+        let (low, high) = self.ends("raw_low", "raw_high", faults);
+        let ends = RawEnds { low, high };
+        if ends.span() == 0.0 {
+            self.fault("raw_high", &format!("other than raw_low = {low}"), faults);
         }
+        ends
     }
 
     fn point(&self, faults: &mut Faults) -> Point {
@@ -232,7 +241,7 @@ impl Row<'_> {
             kind: self.id("kind", faults),
             position: self.optional_id("position", faults),
             unit: self.string("unit", faults),
-            range: self.range("low", "high", faults),
+            range: self.range(faults),
             source: self.optional_id("source", faults),
             gateway: self.id("gateway", faults),
             device: self.id("device", faults),
@@ -304,7 +313,7 @@ impl Row<'_> {
         if matches!(encoding, Encoding::Bit | Encoding::BitOf(_)) {
             self.fault("signal", "none for a bit", faults);
         }
-        let raw = self.range("raw_low", "raw_high", faults);
+        let raw = self.raw_ends(faults);
         if let Some(possible) = raw_range(encoding) {
             let (low, high) = (possible.low, possible.high);
             for (column, value) in [("raw_low", raw.low), ("raw_high", raw.high)] {

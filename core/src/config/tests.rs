@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alarm::{Condition, Setpoint, Subject, SystemCondition};
-use crate::point::{ByteOrder, Encoding, Range, Scaling};
+use crate::point::{ByteOrder, Encoding, RawEnds, Scaling};
 use crate::reading::PointId;
 
 const NAMES: [&str; 3] = ["site.toml", "points.csv", "standards.toml"];
@@ -122,7 +122,7 @@ fn a_good_configuration_is_what_it_says() {
         (gas.tag.as_str(), gas.period),
         ("TF.gas", Duration::from_secs(1))
     );
-    let loop_of = Range {
+    let loop_of = RawEnds {
         low: 0.0,
         high: 4095.0,
     };
@@ -181,6 +181,23 @@ fn the_main_file_names_the_others() {
     };
     assert_eq!(wanted(&nothing).unwrap_err().len(), 2);
     assert!(!check(&[]).unwrap_err().is_empty());
+}
+
+#[test]
+fn an_instrument_that_acts_in_reverse_is_accepted() {
+    for (signal, expected) in [
+        ("4-20mA", Scaling::Loop as fn(RawEnds) -> Scaling),
+        ("linear", Scaling::Linear),
+    ] {
+        let mut files = good();
+        let edit = format!("points.csv\n-4-20mA,0,4095\n+{signal},4095,0\n");
+        spoil(&mut files, &edit);
+        let config = check(&files).unwrap();
+        let (low, high) = (4095.0, 0.0);
+        let ends = RawEnds { low, high };
+        assert!(ends.is_reversed());
+        assert_eq!(config.points[0].register.scaling, expected(ends));
+    }
 }
 
 #[test]

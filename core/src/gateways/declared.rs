@@ -97,9 +97,15 @@ impl Declared {
         self.asked.clear();
     }
 
-    /// Forgets all that holds for a while only.
-    pub(super) fn forget_all(&mut self) {
+    /// Forgets all that holds from birth to death.
+    fn forget_all(&mut self) {
         self.seq = None;
+        self.lose_sight();
+    }
+
+    /// Forgets what may mean something else when the node is heard again. Not where it was: that
+    /// tells whether something was missed meanwhile.
+    pub(super) fn lose_sight(&mut self) {
         for alias in std::mem::take(&mut self.passing).into_values().flatten() {
             self.forget(alias);
         }

@@ -136,7 +136,11 @@ impl Gateway {
             self.node_born(now, site.id, birth, taken);
         }
         let first = taken.readings();
-        let unread = self.declared.read(now, said, site, taken)?;
+        let mut unread = self.declared.read(now, said, site, taken)?;
+        if !self.online {
+            // It may have been born anew unheard, and then counts anew: one is missed at least.
+            unread.skipped = unread.skipped.min(1);
+        }
         self.readings += (taken.readings() - first) as u64;
         self.puzzled(now, site.id, &unread, taken);
         match said {

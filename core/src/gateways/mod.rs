@@ -188,7 +188,7 @@ impl Gateways {
     /// born anew meanwhile, with other aliases, so that its old ones mean nothing from here on.
     pub fn lose_sight(&mut self) {
         for gateway in self.gateways.values_mut() {
-            gateway.declared.forget_all();
+            gateway.declared.lose_sight();
         }
     }
 

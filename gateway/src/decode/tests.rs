@@ -227,43 +227,54 @@ fn bits_come_from_bit_tables_only() {
 
 #[test]
 fn a_line_runs_through_both_ends_of_the_range() {
-    let scaling = Scaling::Linear(Range {
-        low: 1000.0,
-        high: 3000.0,
-    });
     let range = Range {
         low: -50.0,
         high: 150.0,
     };
-    let point = point(Encoding::U16, ByteOrder::Abcd, scaling, range);
-    for (raw, value, quality) in [
-        (1000, -50.0, Quality::Good),
-        (2000, 50.0, Quality::Good),
-        (3000, 150.0, Quality::Good),
-        (3010, 151.0, Quality::Uncertain(UncertainCause::OverRange)),
-        (990, -51.0, Quality::Uncertain(UncertainCause::UnderRange)),
+    // Rising, falling, and what follows: the raw numbers are mirrored at 2000.
+    for (rising, falling, value, quality) in [
+        (1000, 3000, -50.0, Quality::Good),
+        (2000, 2000, 50.0, Quality::Good),
+        (3000, 1000, 150.0, Quality::Good),
+        (3010, 990, 151.0, OVER),
+        (990, 3010, -51.0, UNDER),
     ] {
-        let reading = only(&mut decoder(&point, 0), &Values::Registers(vec![raw]), 0);
-        assert_eq!(reading.quality, quality, "{raw}");
-        assert!((reading.value - value).abs() < 1e-9, "{raw}");
+        for (low, high, raw) in [(1000.0, 3000.0, rising), (3000.0, 1000.0, falling)] {
+            let scaling = Scaling::Linear(RawEnds { low, high });
+            let point = point(Encoding::U16, ByteOrder::Abcd, scaling, range);
+            let reading = only(&mut decoder(&point, 0), &Values::Registers(vec![raw]), 0);
+            assert_eq!(reading.quality, quality, "{raw} of {low} to {high}");
+            assert!((reading.value - value).abs() < 1e-9, "{raw}");
+        }
     }
 }
 
-/// A loop in µA (raw 4000 is 4 mA): time in ms, µA, the quality that follows.
+/// A loop in µA (raw 4000 is 4 mA): time in ms, µA, the quality that follows. The same loop of an
+/// instrument that acts in reverse has the same faults, and its value on the other side.
 fn check_loop(story: &[(i64, u16, Quality)]) {
-    let scaling = Scaling::Loop(Range {
-        low: 4000.0,
-        high: 20_000.0,
-    });
-    let point = point(Encoding::U16, ByteOrder::Abcd, scaling, PERCENT);
-    let mut decoder = decoder(&point, 0);
-    for (at, microamps, quality) in story {
-        let reading = only(&mut decoder, &Values::Registers(vec![*microamps]), *at);
-        assert_eq!(reading.quality, *quality, "{at} ms, {microamps} µA");
-        assert_eq!(reading.value.is_nan(), quality.is_bad());
-        if !quality.is_bad() {
-            let value = (f64::from(*microamps) - 4000.0) / 160.0;
-            assert!((reading.value - value).abs() < 1e-9);
+    for is_reversed in [false, true] {
+        let (low, high) = if is_reversed {
+            (20_000.0, 4000.0)
+        } else {
+            (4000.0, 20_000.0)
+        };
+        let scaling = Scaling::Loop(RawEnds { low, high });
+        let point = point(Encoding::U16, ByteOrder::Abcd, scaling, PERCENT);
+        let mut decoder = decoder(&point, 0);
+        for (at, microamps, quality) in story {
+            let expected = match *quality {
+                UNDER if is_reversed => OVER,
+                OVER if is_reversed => UNDER,
+                other => other,
+            };
+            let reading = only(&mut decoder, &Values::Registers(vec![*microamps]), *at);
+            assert_eq!(reading.quality, expected, "{at} ms, {microamps} µA");
+            assert_eq!(reading.value.is_nan(), quality.is_bad());
+            if !quality.is_bad() {
+                let risen = (f64::from(*microamps) - 4000.0) / 160.0;
+                let value = if is_reversed { 100.0 - risen } else { risen };
+                assert!((reading.value - value).abs() < 1e-9);
+            }
         }
     }
 }

@@ -31,6 +31,10 @@ pub(crate) enum Manner {
     Refuses(u8),
     /// Refuses requests that begin at this register, answers the others.
     RefusesAt(u16),
+    /// Has no such register: refuses requests that reach over it, answers the others.
+    Lacks(u16),
+    /// Refuses requests for more registers, answers the others.
+    AtMost(u16),
     WrongTransaction,
     WrongUnit,
     WrongFunction,
@@ -126,6 +130,7 @@ impl Plant {
             let manner = self.manners.lock().unwrap().get(&unit).copied();
             let _wire = self.wire.lock().await;
             let first = u16::from_be_bytes([pdu[1], pdu[2]]);
+            let count = u16::from_be_bytes([pdu[3], pdu[4]]);
             let mut reply = self.reply(unit, &pdu);
             match manner.unwrap_or(Manner::Answers) {
                 Manner::Flaps if self.asked.lock().unwrap()[&unit].is_multiple_of(2) => continue,
@@ -137,8 +142,11 @@ impl Plant {
                 }
                 Manner::Late(by) => sleep(by).await,
                 Manner::RefusesAt(address) if address != first => {}
+                Manner::Lacks(address) if !(first..first + count).contains(&address) => {}
+                Manner::AtMost(registers) if count <= registers => {}
+                Manner::AtMost(_) => reply = vec![pdu[0] | 0x80, 3],
                 Manner::Refuses(code) => reply = vec![pdu[0] | 0x80, code],
-                Manner::RefusesAt(_) => reply = vec![pdu[0] | 0x80, 2],
+                Manner::RefusesAt(_) | Manner::Lacks(_) => reply = vec![pdu[0] | 0x80, 2],
                 Manner::WrongTransaction => head[1] = head[1].wrapping_sub(1),
                 Manner::WrongUnit => head[6] ^= 1,
                 Manner::WrongFunction => reply[0] ^= 7,

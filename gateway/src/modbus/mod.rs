@@ -69,6 +69,12 @@ impl Failure {
         matches!(self, Self::NoAnswer | Self::Exception(0x0a | 0x0b))
     }
 
+    /// Whether the unit refused the registers that it was asked for: one is not there (0x02), or
+    /// they are too many (0x03).
+    pub fn is_about_registers(self) -> bool {
+        matches!(self, Self::Exception(0x02 | 0x03))
+    }
+
     /// The cause that the readings get.
     pub fn cause(self) -> BadCause {
         match self {

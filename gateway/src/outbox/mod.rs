@@ -29,6 +29,7 @@
 //! the next one is taken as soon as there is room.
 
 mod account;
+mod aside;
 mod error;
 mod schema;
 mod sync;

@@ -49,6 +49,16 @@ impl Outbox {
         self.database.execute_batch(sql).expect("sql");
     }
 
+    /// Takes no message, or takes them again.
+    pub(crate) fn refuse(&mut self, refuses: bool) {
+        self.tamper(if refuses {
+            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON message
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        } else {
+            "DROP TRIGGER IF EXISTS temp.refuse"
+        });
+    }
+
     /// The disk has room for so many bytes more.
     pub(crate) fn limit(&mut self, bytes: i64) {
         let pages: i64 = self

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use crate::clock::{Clock, monotonic};
 use crate::decode::Decoder;
 use crate::modbus::{Failure, Link};
-use crate::plan::{self, Limits, Request};
+use crate::plan::{self, Limits};
 
-use super::line::{Answer, Line};
+use super::ask::{Ask, Unanswered};
+use super::line::Line;
 use super::{Batch, UnitCounters};
 
 /// Points that are due together.
@@ -32,17 +33,10 @@ pub(super) struct Group {
     pub(super) trouble: Option<Failure>,
 }
 
-/// A request, and what makes readings of its replies.
-#[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) request: Request,
-    pub(super) decoder: Decoder,
-}
-
 impl Group {
     /// How many points it has.
     pub(super) fn points(&self) -> usize {
-        self.asks.iter().map(|ask| ask.decoder.len()).sum()
+        self.asks.iter().map(Ask::points).sum()
     }
 
     /// Sends its requests to the unit with `number`, one after the other, and fills `batch`.
@@ -59,23 +53,17 @@ impl Group {
     ) -> Option<Ended> {
         self.trouble = None;
         for (place, ask) in self.asks.iter_mut().enumerate() {
-            let answer = line.ask(number, &ask.request).await;
-            let at = clock.now();
-            match answer {
-                Answer::Values(values) => ask.decoder.decode(&values, at, &mut batch.readings),
-                Answer::Failed(failure) => {
+            match ask.poll(number, line, clock, counters, batch).await {
+                Ok(None) => {}
+                Ok(Some(failure)) => {
                     self.trouble.get_or_insert(failure);
-                    counters.count(failure);
-                    ask.decoder.fail(failure.cause(), at, &mut batch.readings);
                 }
-                Answer::Silent(failure) => {
-                    counters.count(failure);
+                Err(Unanswered::Silent(failure)) => {
                     counters.polls.fetch_add(1, Relaxed);
                     return Some(Ended::Silent(place, failure));
                 }
-                Answer::Down(why) => return Some(Ended::Down(why)),
+                Err(Unanswered::Down(why)) => return Some(Ended::Down(why)),
             }
-            batch.sampled_at = at;
         }
         self.told = None;
         counters.silent.store(false, Relaxed);
@@ -89,7 +77,7 @@ impl Group {
     /// Appends a bad reading for each of its points.
     pub(super) fn fail(&self, cause: BadCause, at: Timestamp, readings: &mut Vec<Reading>) {
         for ask in &self.asks {
-            ask.decoder.fail(cause, at, readings);
+            ask.fail(cause, at, readings);
         }
     }
 }
@@ -121,9 +109,9 @@ pub(super) fn divide(
         .map(|(period, members)| {
             let asks = plan::plan(&members, Limits::from(bus))
                 .into_iter()
-                .map(|request| Ask {
-                    decoder: Decoder::new(&request, points),
-                    request,
+                .map(|request| {
+                    let decoder = Decoder::new(&request, points);
+                    Ask::new(request, decoder)
                 });
             Group {
                 unit,

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::modbus::fake::{FakeLink, Manner};
+use crate::test_log::Lines;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 const SECOND: Duration = Duration::from_secs(1);
@@ -207,6 +208,77 @@ async fn an_exception_leaves_the_other_requests() {
     );
     assert_eq!(batches[0].unit_state, UnitState::Alive);
     assert_eq!(run.counters.units[0].exceptions.load(SeqCst), 1);
+}
+
+/// Points at registers 10 to 49, and how many of them are good after so much time.
+async fn forty_good(run: &mut Run, time: Duration) -> usize {
+    let batches = run.pass(time).await;
+    let last = &batches.last().expect("polled").readings;
+    assert_eq!(last.len(), 40, "one reading for each point");
+    last.iter()
+        .filter(|reading| reading.quality.is_good())
+        .count()
+}
+
+fn start_forty(link: &FakeLink) -> Run {
+    let points: Vec<_> = (10..50).map(|address| point(1, address, SECOND)).collect();
+    start(1, &points, 100_000, link)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_that_is_not_there_blinds_itself_and_no_neighbour() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Lacks(23));
+    let mut run = start_forty(&link);
+    assert_eq!(
+        forty_good(&mut run, SECOND / 2).await,
+        0,
+        "refused as a whole"
+    );
+    assert_eq!(forty_good(&mut run, SECOND).await, 20);
+    assert_eq!(forty_good(&mut run, SECOND * 10).await, 39);
+    // Found once: no more than seven requests a poll, one of them refused.
+    let before = (link.asked(1), run.counters.units[0].exceptions.load(SeqCst));
+    assert_eq!(forty_good(&mut run, SECOND * 60).await, 39);
+    let after = (link.asked(1), run.counters.units[0].exceptions.load(SeqCst));
+    assert_eq!(after.1 - before.1, 60);
+    assert!(after.0 - before.0 <= 60 * 7);
+    // Nothing is lost where the whole is tried again, and the plan holds once it can.
+    for _ in 0..700 {
+        assert_eq!(forty_good(&mut run, SECOND).await, 39);
+    }
+    link.set(1, Manner::Answers);
+    assert_eq!(forty_good(&mut run, SECOND * 660).await, 40);
+    let before = link.asked(1);
+    run.pass(SECOND * 60).await;
+    assert_eq!(link.asked(1) - before, 60, "one request a poll");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_answers_shorter_requests_only_is_asked_so() {
+    let link = FakeLink::default();
+    link.set(1, Manner::AtMost(16));
+    let mut run = start_forty(&link);
+    assert_eq!(forty_good(&mut run, SECOND * 3).await, 40);
+    let before = run.counters.units[0].exceptions.load(SeqCst);
+    for _ in 0..700 {
+        assert_eq!(forty_good(&mut run, SECOND).await, 40);
+    }
+    let refused = run.counters.units[0].exceptions.load(SeqCst) - before;
+    assert_eq!(refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_refuses_everything_is_not_asked_piece_by_piece() {
+    let link = FakeLink::default();
+    link.set(1, Manner::Refuses(2));
+    let mut run = start_forty(&link);
+    assert_eq!(forty_good(&mut run, SECOND * 20).await, 0);
+    let before = link.asked(1);
+    run.pass(SECOND * 500).await;
+    assert_eq!(link.asked(1) - before, 500);
+    link.set(1, Manner::Answers);
+    assert_eq!(forty_good(&mut run, SECOND * 2).await, 40);
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,40 +622,9 @@ async fn a_unit_of_more_points_than_a_message_holds_is_sent_in_several() {
     assert!(batches.iter().all(|batch| &*batch.unit == "u1"));
 }
 
-/// Lines of the log, as they are written.
-#[derive(Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn take(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_log_says_which_unit_fails_how_and_when_it_is_back() {
-    let lines = Lines::default();
-    let kept = lines.clone();
-    let log = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .without_time()
-        .with_target(false)
-        .with_writer(move || kept.clone())
-        .finish();
-    let _log = tracing::subscriber::set_default(log);
+    let (lines, _log) = Lines::listen();
     let link = FakeLink::default();
     let mut run = start_plain(5, &link);
     run.pass(SECOND * 10).await;

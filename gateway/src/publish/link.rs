@@ -19,7 +19,7 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing,
     Packet as Mqtt, QoS, SubscribeFilter, SubscribeReasonCode,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,6 @@ enum Ended {
 /// Keeps a connection until no packet can come any more, or `cancel`.
 pub async fn run(
     broker: Broker,
-    first_bd_seq: u8,
     clock: Clock,
     mut packets: mpsc::Receiver<Packet>,
     news: mpsc::Sender<News>,
@@ -86,20 +85,19 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let mut connection = 0;
-    let mut bd_seq = first_bd_seq;
     let mut pause = Pause::default();
     loop {
         connection += 1;
+        let Some(bd_seq) = ask_bd_seq(&news).await else {
+            return;
+        };
         let (client, events) = connect(&broker, bd_seq, clock.now());
         let line = Line {
             news: &news,
             connection,
-            bd_seq,
             tickets: Mutex::new(VecDeque::new()),
         };
         let (up_since, ended) = line.serve(client, events, &broker, &mut packets).await;
-        // Each attempt has its own: the broker may have the will of one that was never subscribed.
-        bd_seq = bd_seq.wrapping_add(1);
         if up_since.is_some() && news.send(News::Lost).await.is_err() {
             return;
         }
@@ -131,6 +129,14 @@ pub async fn run(
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Each attempt has its own: the broker may have the will of one that was never subscribed. None
+/// when the pipeline is gone.
+async fn ask_bd_seq(news: &mpsc::Sender<News>) -> Option<u8> {
+    let (ask, answer) = oneshot::channel();
+    news.send(News::Calls(ask)).await.ok()?;
+    answer.await.ok()
 }
 
 /// 0 to 1, seeded by the system: a city's gateways, and two under one name, do not all come at
@@ -172,7 +178,6 @@ fn node_topic(broker: &Broker, message: NodeMessage) -> String {
 struct Line<'a> {
     news: &'a mpsc::Sender<News>,
     connection: u64,
-    bd_seq: u8,
     /// Tickets of packets that have been handed to the client, in order.
     tickets: Mutex<VecDeque<u64>>,
 }
@@ -255,7 +260,6 @@ impl Line<'_> {
                     *up_since = Some(monotonic());
                     News::Connected {
                         connection: self.connection,
-                        bd_seq: self.bd_seq,
                     }
                 }
                 Event::Incoming(Mqtt::Publish(publish)) => News::Arrived {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{Aliases, HostState, RunRanges, TopicError, read_commands};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::complaint::Complaint;
 use self::packet::Topics;
@@ -54,12 +54,12 @@ const BD_SEQ: &str = "bd_seq";
 /// What comes from the broker.
 #[derive(Debug)]
 pub enum News {
+    /// A connection is to be attempted: the answer is the `bdSeq` of its last will.
+    Calls(oneshot::Sender<u8>),
     /// Let in, and subscribed.
     Connected {
         /// The connection's number.
         connection: u64,
-        /// The `bdSeq` of its last will.
-        bd_seq: u8,
     },
     /// The connection is gone.
     Lost,
@@ -107,6 +107,7 @@ pub struct Pipeline {
     sound: watch::Sender<bool>,
     status: Arc<Status>,
     connection: u64,
+    /// The `bdSeq` that was given last.
     bd_seq: u8,
     /// Number of the next packet of this session (Sparkplug `seq`).
     seq: u8,
@@ -114,11 +115,14 @@ pub struct Pipeline {
     needs_room: bool,
     /// What the host asked for and is not kept any more, for the next report.
     gone: Vec<RunRanges>,
-    /// Why the edge must annunciate by itself; none while the centre does.
-    alone: Option<sound::Alone>,
+    /// Why the edge must annunciate by itself, as the log was told last; none while the centre does.
+    alone_told: Option<sound::Alone>,
+    /// Whether the log was told last that alarms are to be annunciated.
+    sounds_told: bool,
     /// The version of the local alarms whose sound was told in the log.
-    sound_told: u64,
+    version_told: u64,
     trimming: Complaint,
+    storing: Complaint,
 }
 
 /// What a pipeline is made of.
@@ -177,18 +181,30 @@ impl Pipeline {
             storing_fails: false,
             needs_room: false,
             gone: Vec::new(),
-            alone: Some(sound::Alone::Away),
-            sound_told: 0,
+            alone_told: Some(sound::Alone::Away),
+            sounds_told: false,
+            version_told: 0,
             trimming: Complaint::default(),
+            storing: Complaint::default(),
         };
         pipeline.show();
         Ok(pipeline)
     }
 
-    /// The `bdSeq` of the next connection: one more than the last one's, over restarts too, so
-    /// that the late will of an old connection does not kill a new one.
-    pub fn next_bd_seq(&self) -> u8 {
-        self.bd_seq.wrapping_add(1)
+    /// The `bdSeq` of the next connection: one more than the last one's, over restarts and power
+    /// cuts too. It is kept before the broker may hear of it, so that the late will of an old
+    /// connection, even of one that never came to be, does not kill a new one.
+    fn next_bd_seq(&mut self) -> u8 {
+        self.bd_seq = self.bd_seq.wrapping_add(1);
+        let kept = self.outbox.set_note(BD_SEQ, &self.bd_seq.to_string());
+        match kept.and_then(|()| self.outbox.sync()) {
+            Ok(()) => {}
+            // That the disk is full has been said, once.
+            Err(OutboxError::NoRoom { .. }) if self.storing_fails => {}
+            // To be away for it would be worse.
+            Err(error) => tracing::error!(%error, "the birth sequence is not kept"),
+        }
+        self.bd_seq
     }
 
     /// Where the session stands.
@@ -249,8 +265,9 @@ impl Pipeline {
             .collect();
         match self.outbox.push(elapsed, &messages) {
             Ok(()) => {
-                if std::mem::take(&mut self.storing_fails) {
-                    tracing::info!("the outbox takes messages again");
+                self.storing_fails = false;
+                if let Some(left_out) = self.storing.works(elapsed) {
+                    tracing::info!(left_out, "the outbox takes messages again");
                 }
                 encoded.into_iter().map(Some).collect()
             }
@@ -258,8 +275,10 @@ impl Pipeline {
                 let count = batches.len() as u64;
                 self.outbox.refused(count);
                 self.status.unstored.fetch_add(count, Relaxed);
+                if let Some(left_out) = self.storing.fails(&error.to_string(), elapsed) {
+                    tracing::error!(%error, left_out, "readings cannot be stored and are lost");
+                }
                 if !std::mem::replace(&mut self.storing_fails, true) {
-                    tracing::error!(%error, "readings cannot be stored and are lost");
                     self.session.report_now();
                 }
                 vec![None; batches.len()]
@@ -270,12 +289,13 @@ impl Pipeline {
     /// Takes what came from the broker.
     pub fn hear(&mut self, news: News) {
         match news {
-            News::Connected { connection, bd_seq } => {
-                self.connection = connection;
-                self.bd_seq = bd_seq;
-                if let Err(error) = self.outbox.set_note(BD_SEQ, &bd_seq.to_string()) {
-                    tracing::error!(%error, "the birth sequence is not kept");
+            News::Calls(answer) => {
+                if answer.send(self.next_bd_seq()).is_err() {
+                    tracing::debug!("the link ended while it asked");
                 }
+            }
+            News::Connected { connection } => {
+                self.connection = connection;
                 self.status.connects.fetch_add(1, Relaxed);
                 self.session.connected(self.outbox.last_row());
             }

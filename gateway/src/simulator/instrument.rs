@@ -29,12 +29,18 @@ fn raw(point: &Point, value: f64, wire: Wire) -> f64 {
     let share = (value - point.range.low) / point.range.span();
     match (point.register.scaling, wire) {
         (Scaling::Loop(raw), _) => {
+            // What acts in reverse sends 20 mA at the range's low end.
+            let (at_4, at_20, risen) = if raw.is_reversed() {
+                (raw.high, raw.low, 1.0 - share)
+            } else {
+                (raw.low, raw.high, share)
+            };
             let milliamps = match wire {
-                Wire::Sound => (4.0 + 16.0 * share).clamp(3.8, 20.5),
+                Wire::Sound => (4.0 + 16.0 * risen).clamp(3.8, 20.5),
                 Wire::Broken => 0.0,
                 Wire::Shorted => 22.5,
             };
-            raw.low + (milliamps - 4.0) / 16.0 * raw.span()
+            at_4 + (milliamps - 4.0) / 16.0 * (at_20 - at_4)
         }
         (_, Wire::Broken) => f64::NEG_INFINITY,
         (_, Wire::Shorted) => f64::INFINITY,
@@ -108,9 +114,14 @@ fn half(value: f64) -> u16 {
 mod tests {
     use std::time::Duration;
 
-    use davy_core::point::{Range, Register, Table, Text};
+    use davy_core::point::{Range, RawEnds, Register, Table, Text};
+    use davy_core::reading::{PointId, Timestamp};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::decode::Decoder;
+    use crate::modbus::Values;
+    use crate::plan::{Request, Slice};
 
     const ORDERS: [ByteOrder; 4] = [
         ByteOrder::Abcd,
@@ -256,31 +267,69 @@ mod tests {
     #[test]
     fn a_loop_follows_ne_43() {
         // Raw in microamperes, so the words read as currents.
-        let point = point(Scaling::Loop(Range {
+        let rising = point(Scaling::Loop(RawEnds {
             low: 4000.0,
             high: 20_000.0,
         }));
-        for (value, wire, microamps) in [
-            (0.0, Wire::Sound, 4000),
-            (10.0, Wire::Sound, 12_000),
-            (20.0, Wire::Sound, 20_000),
-            (900.0, Wire::Sound, 20_500),
-            (-9.0, Wire::Sound, 3800),
-            (10.0, Wire::Broken, 0),
-            (10.0, Wire::Shorted, 22_500),
+        let falling = point(Scaling::Loop(RawEnds {
+            low: 20_000.0,
+            high: 4000.0,
+        }));
+        for (value, wire, microamps, reversed) in [
+            (0.0, Wire::Sound, 4000, 20_000),
+            (5.0, Wire::Sound, 8000, 16_000),
+            (20.0, Wire::Sound, 20_000, 4000),
+            (900.0, Wire::Sound, 20_500, 3800),
+            (-9.0, Wire::Sound, 3800, 20_500),
+            (10.0, Wire::Broken, 0, 0),
+            (10.0, Wire::Shorted, 22_500, 22_500),
         ] {
-            assert_eq!(registers(&point, value, wire), [microamps], "{value}");
+            assert_eq!(registers(&rising, value, wire), [microamps], "{value}");
+            assert_eq!(registers(&falling, value, wire), [reversed], "{value}");
         }
     }
 
     #[test]
     fn a_line_goes_through_its_two_points() {
-        let point = point(Scaling::Linear(Range {
-            low: 100.0,
-            high: 2100.0,
-        }));
-        for (value, raw) in [(0.0, 100), (20.0, 2100), (5.0, 600)] {
-            assert_eq!(registers(&point, value, Wire::Sound), [raw]);
+        for (low, high, words) in [
+            (100.0, 2100.0, [100, 600, 2100]),
+            (2100.0, 100.0, [2100, 1600, 100]),
+        ] {
+            let point = point(Scaling::Linear(RawEnds { low, high }));
+            for (value, raw) in [0.0, 5.0, 20.0].into_iter().zip(words) {
+                assert_eq!(registers(&point, value, Wire::Sound), [raw]);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_gateway_reads_what_the_instrument_shows(
+            ends in (any::<u16>(), any::<u16>()).prop_filter("two ends", |(low, high)| low != high),
+            low in -1_000_000..1_000_000_i32,
+            span in 1..1_000_000_i32,
+            share in prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0_f64],
+            is_loop in any::<bool>(),
+        ) {
+            let (raw_low, raw_high) = (f64::from(ends.0), f64::from(ends.1));
+            let scaling = if is_loop { Scaling::Loop } else { Scaling::Linear };
+            let mut point = point(scaling(RawEnds { low: raw_low, high: raw_high }));
+            // As people write ranges: two decimals.
+            let (low, high) = (f64::from(low) / 100.0, f64::from(low + span) / 100.0);
+            point.range = Range { low, high };
+            let value = low * (1.0 - share) + high * share;
+            let slice = Slice { point: PointId(0), offset: 0 };
+            let request = Request {
+                table: point.register.table, first: 0, count: 1, points: vec![slice],
+            };
+            let words = registers(&point, value, Wire::Sound);
+            let mut readings = Vec::new();
+            Decoder::new(&request, std::slice::from_ref(&point))
+                .decode(&Values::Registers(words), Timestamp(0), &mut readings);
+            let read = readings[0];
+            prop_assert!(read.quality.is_good(), "{read:?}");
+            let count = point.range.span() / (raw_high - raw_low).abs();
+            prop_assert!((read.value - value).abs() <= count * 1.001, "{read:?}, wanted {value}");
         }
     }
 }

@@ -22,9 +22,9 @@ stuck TAG                      the value stays
 broken-wire TAG                0 mA
 short TAG                      22.5 mA
 calibrate TAG 2.0              test gas that reads so much, with the calibration bit
-leak TANK 0.6                  g/s; about 0.3 is level 1 near by, 0.6 level 2
-overfill TANK
-trip FAN|PUMP
+leak TF.CL2-T2 0.6             g/s out of a tank; about 0.3 is level 1 near by, 0.6 level 2
+overfill TF.CL2-T2             a tank
+trip R101.P-03                 cooling pump; also R101.M-01, M1501.main_fan1, M1501.heading.fan1
 clear GATEWAY/UNIT|TAG|EQUIPMENT
 help";
 

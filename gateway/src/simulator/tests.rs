@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use davy_core::config::{Annunciator, Bus, Unit};
-use davy_core::point::{ByteOrder, Encoding, Point, Range, Register, Scaling, Table, Text};
+use davy_core::point::{
+    ByteOrder, Encoding, Point, Range, RawEnds, Register, Scaling, Table, Text,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_modbus::client::{Context, tcp};
@@ -47,7 +49,7 @@ fn point(line: &str) -> Point {
     assert_eq!(cells.len(), 19, "{line}");
     let filled = |n: usize| (!cells[n].is_empty()).then(|| cells[n].to_owned());
     let number = |n: usize| cells[n].parse::<f64>().unwrap();
-    let raw = || Range {
+    let raw = || RawEnds {
         low: number(17),
         high: number(18),
     };

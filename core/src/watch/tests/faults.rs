@@ -633,6 +633,31 @@ fn messages_that_a_foreign_node_skips_are_told_and_births_asked_for() {
 }
 
 #[test]
+fn what_a_foreign_node_said_while_nobody_heard_is_missed_once_at_least() {
+    // It went on from 2 by one, or by more, or was born anew.
+    for (seq, missed) in [(3, 0), (4, 1), (250, 1), (1, 1)] {
+        let mut story = Story::new();
+        story.until(1.0);
+        foreign_born(&mut story, "TF.a");
+        foreign_data(&mut story, 2, 0.1);
+        story.give(Input::Broker { connected: false });
+        story.until(story.now + 20.0);
+        story.give(Input::Broker { connected: true });
+        let effects = foreign_data(&mut story, seq, 0.1);
+        assert_eq!(raised(&effects).contains(&"gw.gap"), missed > 0, "{seq}");
+        foreign_data(&mut story, seq + 1, 0.1);
+        assert_eq!(
+            story.watch.gateways().get("gw").unwrap().skipped,
+            missed,
+            "{seq}"
+        );
+        foreign_born(&mut story, "TF.a");
+        assert_eq!(foreign_data(&mut story, 2, 0.1), [], "counted anew");
+        assert_eq!(story.watch.gateways().get("gw").unwrap().skipped, missed);
+    }
+}
+
+#[test]
 fn what_births_did_not_explain_is_not_asked_for_again() {
     let mut story = Story::new();
     story.all_born();

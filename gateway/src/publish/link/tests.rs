@@ -17,7 +17,14 @@ struct Running {
     task: tokio::task::JoinHandle<()>,
 }
 
-async fn start(first_bd_seq: u8) -> Running {
+/// A link whose first attempt has this `bdSeq`.
+async fn start(bd_seq: u8) -> Running {
+    let mut running = begin().await;
+    running.give(bd_seq).await;
+    running
+}
+
+async fn begin() -> Running {
     let peer = Peer::listen().await;
     let broker = Broker {
         host: "127.0.0.1".into(),
@@ -33,7 +40,6 @@ async fn start(first_bd_seq: u8) -> Running {
     let clock = Clock::from_fn(|| Timestamp(5));
     let task = tokio::spawn(run(
         broker,
-        first_bd_seq,
         clock,
         packets_out,
         news_in,
@@ -46,6 +52,16 @@ async fn start(first_bd_seq: u8) -> Running {
         news,
         cancel,
         task,
+    }
+}
+
+impl Running {
+    /// Answers the next attempt's question.
+    async fn give(&mut self, bd_seq: u8) {
+        match self.news.recv().await {
+            Some(News::Calls(answer)) => answer.send(bd_seq).expect("it waits"),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -76,10 +92,9 @@ async fn packets_go_out_and_their_acknowledgements_come_back() {
     assert!(login.username == "gw" && login.password == "secret");
     assert_eq!(filters, [COMMANDS, STATE]);
     assert_eq!(will_bd_seq(&client), 255);
-    let Some(News::Connected { connection, bd_seq }) = running.news.recv().await else {
+    let Some(News::Connected { connection }) = running.news.recv().await else {
         panic!("connected");
     };
-    assert_eq!(bd_seq, 255);
 
     let stale = packet(connection + 1, 1, "stale");
     running.packets.send(stale).await.expect("room");
@@ -109,10 +124,11 @@ async fn a_lost_connection_is_made_again_with_a_will_of_its_own() {
     let (client, _) = running.peer.accept().await;
     assert!(matches!(
         running.news.recv().await,
-        Some(News::Connected { connection: 1, .. })
+        Some(News::Connected { connection: 1 })
     ));
     drop(client);
     assert!(matches!(running.news.recv().await, Some(News::Lost)));
+    running.give(0).await;
     // Meant for the old connection: it must not come out of the new one.
     running
         .packets
@@ -120,14 +136,12 @@ async fn a_lost_connection_is_made_again_with_a_will_of_its_own() {
         .await
         .expect("room");
     let (mut client, _) = running.peer.accept().await;
-    assert_eq!(will_bd_seq(&client), 0, "one more, and round");
-    let Some(News::Connected {
-        connection: 2,
-        bd_seq: 0,
-    }) = running.news.recv().await
-    else {
-        panic!("connected again");
-    };
+    assert_eq!(will_bd_seq(&client), 0);
+    let connected = running.news.recv().await;
+    assert!(
+        matches!(connected, Some(News::Connected { connection: 2 })),
+        "{connected:?}"
+    );
     running
         .packets
         .send(packet(2, 2, "new"))
@@ -145,14 +159,21 @@ async fn a_will_that_the_broker_has_is_not_used_again() {
     assert_eq!(will_bd_seq(&client), 7);
     // Gone before it was subscribed: the broker may send that will whenever it likes.
     drop(client);
+    running.give(8).await;
     let (client, _) = running.peer.accept().await;
     assert_eq!(will_bd_seq(&client), 8);
-    let connected = running.news.recv().await;
-    assert!(
-        matches!(connected, Some(News::Connected { bd_seq: 8, .. })),
-        "{connected:?}"
-    );
     running.cancel.cancel();
+}
+
+#[tokio::test]
+async fn without_a_birth_sequence_it_does_not_call() {
+    let mut running = begin().await;
+    let Some(News::Calls(answer)) = running.news.recv().await else {
+        panic!("it asks first");
+    };
+    // The pipeline ends instead of answering.
+    drop((answer, running.news));
+    running.task.await.expect("it ends");
 }
 
 #[tokio::test]

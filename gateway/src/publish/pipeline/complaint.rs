@@ -8,11 +8,16 @@ use crate::outbox::OutboxError;
 /// full disk is no more than some fifty.
 const AGAIN: Duration = Duration::from_mins(10);
 
+/// Trouble that has been away for less is not over, so that what comes and goes is one trouble: a disk
+/// that is nearly full takes every other message. Ours.
+const CALM: Duration = Duration::from_mins(1);
+
 /// What one deed that is done again and again complains of. `elapsed` is a monotonic time.
 #[derive(Debug, Default)]
 pub(super) struct Complaint {
     /// The trouble as it was last told, and when; none while the deed works.
     told: Option<(String, Duration)>,
+    failed_at: Duration,
     left_out: u64,
 }
 
@@ -25,8 +30,7 @@ impl Complaint {
     ) -> Option<T> {
         match done {
             Ok(done) => {
-                self.told = None;
-                self.left_out = 0;
+                self.works(elapsed);
                 Some(done)
             }
             Err(error) => {
@@ -38,8 +42,10 @@ impl Complaint {
         }
     }
 
-    /// How many complaints were left out since the last one; none if this one is, too.
-    fn fails(&mut self, trouble: &str, elapsed: Duration) -> Option<u64> {
+    /// The deed failed. How many complaints were left out since the last one; none if this one is,
+    /// too.
+    pub(super) fn fails(&mut self, trouble: &str, elapsed: Duration) -> Option<u64> {
+        self.failed_at = elapsed;
         if let Some((told, at)) = &self.told
             && told == trouble
             && elapsed.saturating_sub(*at) < AGAIN
@@ -49,6 +55,20 @@ impl Complaint {
         }
         self.told = Some((trouble.to_owned(), elapsed));
         Some(std::mem::take(&mut self.left_out))
+    }
+
+    /// The deed worked. How many complaints were left out, if that ends what was told.
+    pub(super) fn works(&mut self, elapsed: Duration) -> Option<u64> {
+        if self.stands(elapsed) {
+            return None;
+        }
+        self.told.take()?;
+        Some(std::mem::take(&mut self.left_out))
+    }
+
+    /// Whether there was trouble a moment ago.
+    pub(super) fn stands(&self, elapsed: Duration) -> bool {
+        self.told.is_some() && elapsed.saturating_sub(self.failed_at) < CALM
     }
 }
 
@@ -67,8 +87,25 @@ mod tests {
             told.extend(left_out.map(|left_out| (second, left_out)));
         }
         assert_eq!(told, [(0, 0), (600, 599), (1200, 599), (1250, 49)]);
-        complaint.check(Ok(()), Duration::from_secs(1301));
-        let again = complaint.fails("broken", Duration::from_secs(1302));
-        assert_eq!(again, Some(0), "it worked in between");
+    }
+
+    #[test]
+    fn trouble_is_over_after_a_minute_without_it() {
+        let mut complaint = Complaint::default();
+        let second = Duration::from_secs;
+        assert_eq!(complaint.works(second(0)), None, "there was none");
+        assert_eq!(complaint.fails("full", second(1)), Some(0));
+        assert_eq!(complaint.works(second(2)), None);
+        assert_eq!(
+            complaint.fails("full", second(3)),
+            None,
+            "it comes and goes"
+        );
+        assert_eq!(complaint.works(second(62)), None);
+        assert!(complaint.stands(second(62)));
+        assert_eq!(complaint.works(second(63)), Some(1));
+        assert!(!complaint.stands(second(63)));
+        assert_eq!(complaint.works(second(64)), None, "told");
+        assert_eq!(complaint.fails("full", second(65)), Some(0), "anew");
     }
 }

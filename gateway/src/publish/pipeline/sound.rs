@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::Pipeline;
-use crate::publish::session::Phase;
+use crate::publish::session::{Acknowledge, Phase};
 
 /// Most names of alarms in one line of the log.
 const ALARMS_TOLD: usize = 20;
@@ -18,6 +18,8 @@ pub(super) enum Alone {
     Unanswered,
     /// Readings cannot be stored here, so none is sent.
     Unstored,
+    /// No host is waited for, and the broker's word frees: it is the word of nobody who judges.
+    Unwatched,
 }
 
 impl Pipeline {
@@ -28,33 +30,48 @@ impl Pipeline {
             Some(Alone::Unstored)
         } else if self.phase() != Phase::Born {
             Some(Alone::Away)
+        } else if self.topics.state.is_none() && self.acknowledge == Acknowledge::Broker {
+            Some(Alone::Unwatched)
         } else {
             (!answers).then_some(Alone::Unanswered)
         };
-        if std::mem::replace(&mut self.alone, alone) != alone {
+        self.local.centre_is_there(alone.is_none(), elapsed);
+        let alarms = self.local.sounding().next().is_some();
+        let sounds = alone.is_some() && alarms;
+        self.sound.send_if_modified(|before| {
+            let changes = *before != sounds;
+            *before = sounds;
+            changes
+        });
+        self.tell(alone, alarms, elapsed);
+        self.status.sounds.store(sounds, Relaxed);
+        self.status.alone.store(alone.is_some(), Relaxed);
+        self.status.storing_fails.store(self.storing_fails, Relaxed);
+    }
+    /// Tells the log what has changed. A disk that takes every other message is one trouble for the
+    /// log, while the annunciator follows each of them.
+    fn tell(&mut self, alone: Option<Alone>, alarms: bool, elapsed: Duration) {
+        let alone = if self.storing.stands(elapsed) {
+            Some(Alone::Unstored)
+        } else {
+            alone
+        };
+        if std::mem::replace(&mut self.alone_told, alone) != alone {
             if let Some(why) = alone {
                 tracing::warn!(?why, "the edge annunciates by itself");
             } else {
                 tracing::info!("the centre annunciates");
             }
         }
-        self.local.centre_is_there(alone.is_none(), elapsed);
-        let sounds = alone.is_some() && self.local.sounding().next().is_some();
-        let changed = self.sound.send_if_modified(|before| {
-            let changes = *before != sounds;
-            *before = sounds;
-            changes
-        });
+        let sounds = alone.is_some() && alarms;
+        let changed = std::mem::replace(&mut self.sounds_told, sounds) != sounds;
         let version = self.local.version();
-        if sounds && (changed || version != self.sound_told) {
+        if sounds && (changed || version != self.version_told) {
             let alarms: Vec<_> = self.local.sounding().take(ALARMS_TOLD).collect();
             tracing::warn!(?alarms, "alarms are active: annunciate");
-            self.sound_told = version;
+            self.version_told = version;
         } else if changed {
             tracing::info!("local annunciation ends");
         }
-        self.status.sounds.store(sounds, Relaxed);
-        self.status.alone.store(alone.is_some(), Relaxed);
-        self.status.storing_fails.store(self.storing_fails, Relaxed);
     }
 }

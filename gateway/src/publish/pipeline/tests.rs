@@ -17,6 +17,7 @@ use super::*;
 use crate::outbox::Limits;
 use crate::poll::UnitState;
 use crate::publish::session::ANSWER_WAIT;
+use crate::test_log::Lines;
 
 const GATEWAY: &str = "tank-farm";
 const HOST: &str = "spBv1.0/STATE/davy";
@@ -32,6 +33,7 @@ struct Edge {
     folder: PathBuf,
     limits: Limits,
     acknowledge: Acknowledge,
+    host_id: Option<&'static str>,
     instance: &'static str,
     pipeline: Option<Pipeline>,
     packets: mpsc::Receiver<Packet>,
@@ -54,6 +56,7 @@ impl Edge {
                 age_max: Duration::from_hours(72),
             },
             acknowledge: Acknowledge::Centre,
+            host_id: Some("davy"),
             instance: "first",
             pipeline: None,
             packets,
@@ -78,10 +81,10 @@ impl Edge {
         let parts = Parts {
             config: Arc::clone(&self.config),
             gateway: GATEWAY.into(),
-            host_id: Some("davy".into()),
+            host_id: self.host_id.map(str::to_owned),
             settings: Settings {
                 acknowledge: self.acknowledge,
-                waits_for_host: true,
+                waits_for_host: self.host_id.is_some(),
                 backlog_rate: 50,
             },
             outbox,
@@ -98,9 +101,17 @@ impl Edge {
 
     fn connect(&mut self) {
         self.connections += 1;
-        let (connection, bd_seq) = (self.connections, self.pipeline().next_bd_seq());
-        self.pipeline().hear(News::Connected { connection, bd_seq });
+        self.call();
+        let connection = self.connections;
+        self.pipeline().hear(News::Connected { connection });
         self.host(true);
+    }
+
+    /// A connection is attempted; the `bdSeq` of its last will.
+    fn call(&mut self) -> u8 {
+        let (ask, mut answer) = oneshot::channel();
+        self.pipeline().hear(News::Calls(ask));
+        answer.try_recv().expect("answered at once")
     }
 
     fn host(&mut self, online: bool) {
@@ -349,9 +360,7 @@ fn a_restart_keeps_aliases_and_what_is_stored() {
     config.points.reverse();
     config.points.pop();
     edge.config = Arc::new(config);
-    let before = edge.pipeline().next_bd_seq();
     edge.restart();
-    assert_eq!(edge.pipeline().next_bd_seq(), before);
     edge.connect();
     poll_all(&mut edge);
     let told = centre.told(&edge.flow());
@@ -361,6 +370,22 @@ fn a_restart_keeps_aliases_and_what_is_stored() {
     edge.tell(&[centre.committed()]);
     edge.flow();
     assert_eq!(edge.status.account().stored, 0);
+}
+
+/// The broker has the last will of every attempt, and may send it whenever it likes.
+#[test]
+fn no_attempt_has_the_last_will_of_another() {
+    let folder = folder();
+    let mut edge = Edge::new(demo(), folder.path(), 1 << 30);
+    assert_eq!([edge.call(), edge.call()], [1, 2]);
+    // The power goes before the broker has answered.
+    edge.restart();
+    assert_eq!(edge.call(), 3);
+    for _ in 3..255 {
+        edge.call();
+    }
+    edge.restart();
+    assert_eq!([edge.call(), edge.call()], [0, 1], "and round");
 }
 
 #[test]
@@ -688,6 +713,33 @@ fn a_centre_that_commits_nothing_is_away() {
 }
 
 #[test]
+fn a_broker_without_a_host_silences_nothing() {
+    for (acknowledge, host_id, sounds) in [
+        (Acknowledge::Broker, None, true),
+        // Somebody says that he is there, or commits.
+        (Acknowledge::Broker, Some("scada"), false),
+        (Acknowledge::Centre, None, false),
+    ] {
+        let folder = folder();
+        let mut gas = Gas::new(folder.path());
+        (gas.edge.acknowledge, gas.edge.host_id) = (acknowledge, host_id);
+        gas.edge.restart();
+        gas.edge.connect();
+        if let Some(host) = host_id {
+            let (timestamp, online) = (gas.edge.now, true);
+            let state = HostState { online, timestamp };
+            gas.edge.pipeline().hear(News::Arrived {
+                topic: format!("spBv1.0/STATE/{host}"),
+                payload: state.to_json().into_bytes(),
+            });
+        }
+        gas.seconds(120, true, &mut Centre::default());
+        assert_eq!(gas.sounds(), sounds, "{acknowledge:?} {host_id:?}");
+        assert_eq!(gas.edge.status.account().stored, 0, "all was freed");
+    }
+}
+
+#[test]
 fn a_full_disk_is_annunciated_told_and_ends_by_itself() {
     let folder = folder();
     let mut gas = Gas::new(folder.path());
@@ -725,6 +777,39 @@ fn a_full_disk_is_annunciated_told_and_ends_by_itself() {
     assert!(!gas.edge.status.storing_fails.load(Relaxed));
     gas.edge.restart();
     assert_eq!(gas.edge.status.account(), account, "kept");
+}
+
+#[test]
+fn a_disk_that_is_full_every_other_second_is_told_once_and_sounds_each_time() {
+    let folder = folder();
+    let mut gas = Gas::new(folder.path());
+    let mut centre = Centre::default();
+    gas.edge.connect();
+    gas.seconds(120, true, &mut centre);
+    let (lines, _log) = Lines::listen();
+    let mut flips = 0;
+    for second in 0..300 {
+        let fails = second % 2 == 0;
+        let before = gas.edge.status.storing_fails.load(Relaxed);
+        gas.edge.pipeline().outbox.refuse(fails);
+        gas.seconds(1, true, &mut centre);
+        assert_eq!(gas.edge.status.storing_fails.load(Relaxed), fails);
+        assert_eq!(gas.sounds(), fails, "the annunciator is exact");
+        flips += u32::from(fails != before);
+    }
+    assert_eq!(flips, 300);
+    let told = lines.take();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told[0].contains("readings cannot be stored and are lost"));
+    assert!(told[1].contains("the edge annunciates by itself"));
+    assert!(told[2].contains("alarms are active: annunciate"));
+    gas.seconds(70, true, &mut centre);
+    let told = lines.take();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(
+        told[0].contains("the outbox takes messages again left_out=149"),
+        "{told:#?}"
+    );
 }
 
 #[test]
