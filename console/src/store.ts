@@ -96,8 +96,9 @@ async function readAlarms(): Promise<void> {
   alarms.value = map;
   alarmsBeyond.value = Math.max(0, total - rows.length);
   alarmsRead.value = true;
+  // Before anything else is waited for: what is told meanwhile is not this list's to silence.
+  hear({ kind: "list", number, alarms: [...map.values()] });
   await readMissing(missing);
-  hear({ kind: "list", alarms: [...map.values()] });
 }
 
 /** The list does not say who acknowledged; what a change or a detail told holds. */
@@ -208,13 +209,14 @@ function everything(): void {
 function begun(): void {
   recent = [];
   fresh = [];
+  hear({ kind: "begun" });
   everything();
 }
 
 function effects(number: number, told: Effect[]): void {
   for (const effect of told) {
     if (effect.kind === "alarm") {
-      hear({ kind: "change", change: effect });
+      hear({ kind: "change", number, change: effect });
       recent.push({ number, change: effect });
       fresh.push(effect);
     } else if (effect.kind === "hazard") {
@@ -223,6 +225,8 @@ function effects(number: number, told: Effect[]): void {
       askGateways();
     }
   }
+  // Not only at the next tick: a browser lets the timers of a page out of sight run once a minute.
+  play();
   if (recent.length > RECENT_MAX) recent = recent.slice(-RECENT_MAX);
   if (fresh.length > 0) askRecent();
   askSources();
@@ -238,12 +242,16 @@ function areValuesDue(now: number): boolean {
   return now - alarmsAskedAt > (isFew ? VALUES_EACH_MS.few : VALUES_EACH_MS.many);
 }
 
+/** Without the centre its alarms are no longer known, so the one tone that is true is "lost". */
+function play(): void {
+  horn.play(lossSounds.value ? "lost" : lost.value ? "none" : pattern(sounder.value));
+}
+
 function tick(): void {
   hear({ kind: "tick", now: siteNow.value });
   const silencedAt = lossSilencedAt.value;
   if (silencedAt !== null && (!lost.value || performance.now() - silencedAt >= SILENCE_MAX_MS)) lossSilencedAt.value = null;
-  // Without the centre its alarms are no longer known, so the one tone that is true is "lost".
-  horn.play(lossSounds.value ? "lost" : lost.value ? "none" : pattern(sounder.value));
+  play();
   if (performance.now() - gatewaysAskedAt > GATEWAYS_EACH_MS) {
     gatewaysAskedAt = performance.now();
     askGateways();

@@ -4,7 +4,8 @@ import { gravest, pattern, QUIET, SILENCE_MAX_MS, sound, type Sounder, type Soun
 
 /**
  * A story, one step a line, with what is heard after it:
- *   `occurrence priority state sounds`, `silence <ms>`, `tick <ms>`, `list <o p state sounds>; …`
+ *   `occurrence priority state sounds [number]`, `silence <ms>`, `tick <ms>`, `begun`,
+ *   `list <o p state sounds>; …` or `list@<number> …`; a number that is not given is 0.
  */
 function tell(story: string): void {
   let sounder: Sounder = QUIET;
@@ -16,20 +17,23 @@ function tell(story: string): void {
 }
 
 function row(words: string) {
-  const [occurrence, priority, state, sounds] = words.trim().split(/\s+/);
+  const [occurrence, priority, state, sounds, number] = words.trim().split(/\s+/);
   return {
     occurrence: Number(occurrence), priority: Number(priority) as Priority,
-    state: state as State, to: state as State, sounds: sounds === "sounds",
+    state: state as State, to: state as State, sounds: sounds === "sounds", number: Number(number ?? 0),
   };
 }
 
 function read(step: string): SounderInput {
   const [verb = "", ...rest] = step.split(/\s+/);
   if (verb === "silence" || verb === "tick") return { kind: verb, now: Number(rest[0]) };
-  if (verb === "list") {
-    return { kind: "list", alarms: rest.join(" ").split(";").filter((part) => part.trim()).map(row) };
+  if (verb === "begun") return { kind: "begun" };
+  if (verb.startsWith("list")) {
+    const number = Number(verb.split("@")[1] ?? 0);
+    return { kind: "list", number, alarms: rest.join(" ").split(";").filter((part) => part.trim()).map(row) };
   }
-  return { kind: "change", change: row(step) };
+  const change = row(step);
+  return { kind: "change", number: change.number, change };
 }
 
 describe("the sounder", () => {
@@ -37,6 +41,19 @@ describe("the sounder", () => {
     1 1 unacked sounds   => continuous
     tick 999999          => continuous
     1 1 acked -          => none
+  `));
+
+  test("a list silences nothing that was told after it", () => tell(`
+    7 1 unacked sounds 12 => continuous
+    list@11               => continuous
+    list@11 5 3 unacked - => continuous
+    list@12               => none
+  `));
+
+  test("numbers of another journal keep nothing sounding", () => tell(`
+    7 1 unacked sounds 900 => continuous
+    begun                  => continuous
+    list@3                 => none
   `));
 
   test("only a change that said so sounds", () => tell(`
