@@ -326,6 +326,67 @@ fn files_are_short_and_say_what_they_are() {
     none("files are short and open with what they do", &found);
 }
 
+/// Words that stand directly between `before` and `after` in a line.
+fn words_between<'a>(line: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    let ends = |rest: &str| rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+    line.match_indices(before)
+        .map(|(at, _)| &line[at + before.len()..])
+        .filter_map(|rest| ends(rest).map(|end| (&rest[..end], &rest[end..])))
+        .filter(|(word, rest)| !word.is_empty() && rest.starts_with(after))
+        .map(|(word, _)| word)
+        .collect()
+}
+
+#[test]
+fn files_of_the_engine_stand_in_their_order() {
+    let files = files();
+    let find = |path: &str| files.iter().find(|file| file.path == path);
+    let engine = find("core/src/alarm/engine.rs").expect("the engine is there");
+    let modules = engine.code();
+    let modules = modules
+        .iter()
+        .flat_map(|(_, line)| words_between(line, "mod ", ";"));
+    let parts: Vec<_> = modules
+        .filter_map(|module| {
+            let part = find(&format!("core/src/alarm/engine/{module}.rs"))?;
+            Some((module, part))
+        })
+        .collect();
+    assert!(parts.len() > 10, "only {} files are named", parts.len());
+    // What each file adds to the engine itself.
+    let mut home = BTreeMap::new();
+    for (place, (_, part)) in parts.iter().enumerate() {
+        let code = part.code();
+        let methods = code.iter().skip_while(|(_, line)| *line != "impl Engine {");
+        for (_, line) in methods.take_while(|(_, line)| *line != "}") {
+            for method in words_between(line, "    fn ", "(")
+                .iter()
+                .chain(&words_between(line, ") fn ", "("))
+            {
+                home.insert(*method, place);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (place, (_, part)) in parts.iter().enumerate() {
+        for (number, line) in part.code() {
+            let below = |word: &str| {
+                let named = parts.iter().position(|(module, _)| *module == word);
+                named.is_some_and(|other| other > place)
+            };
+            let named = words_between(line, "super::", "");
+            let called = words_between(line, "self.", "(");
+            let calls_below = called
+                .iter()
+                .any(|word| home.get(word).is_some_and(|at| *at > place));
+            if calls_below || named.into_iter().any(below) {
+                found.push(format!("{}:{number}: {}", part.path, line.trim()));
+            }
+        }
+    }
+    none("a file of the engine names only those above it", &found);
+}
+
 #[test]
 fn names_say_what_a_thing_does() {
     let files = files();

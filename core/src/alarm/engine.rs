@@ -1,50 +1,106 @@
 //! The engine: one input at a time, and what follows from it.
 //!
-//! The path of an ordinary reading ends in [`mod@line`]: two comparisons against the band in which
-//! nothing can change. All else is judged in full: [`live`] for readings as measured, [`late`] for
-//! those out of a store, [`handover`] for where that ends, [`system`] for what the shell tells,
-//! [`entry`] for commands and for every change of an alarm.
+//! The path of an ordinary reading ends in [`mod@hot`]: two comparisons against the band in which
+//! nothing can change. All else is judged in full.
+//!
+//! The files stand in an order, the one of the modules below: each names, and calls, only those
+//! above it.
+//!
+//! ```text
+//! band                        at which values nothing can change      ┐
+//! condition/ · rule · run     what makes an alarm active; its delays  │ what is kept,
+//! point · hot                 of a point                              │ without the engine
+//! status · history            of an alarm in a lane, of the store     │
+//! told · unit                 of the system                           ┘
+//! transition                  every change of an alarm
+//! command                     by an operator
+//! due                         when something is due, and the band of a point
+//! system                      alarms about units, gateways and the centre
+//! quality                     the quality of a point changes, and whether it is in view
+//! handover                    where a store ends and the live lane goes on
+//! live · late · link          inputs: as measured, out of a store, told by the shell
+//! deadline                    time passes
+//! snapshot · reconfigure      all of it kept, and put under another configuration
+//! view                        what others may see
+//! ```
 //!
 //! Invariants, beside those of the module above:
 //! - Effects are a function of the inputs alone: no clock, no hashing, no thread, sorted maps.
 //! - What is due is done before each input, so an input never meets a state that a tick would have
 //!   changed, and after it, so `next_deadline` is later than the latest `now`; but for what is more
 //!   at one moment than is met at once, which ticks of the same moment go on with.
-//! - Memory is bounded by the configuration: at most two entries an alarm (live and late).
+//! - Memory is bounded by the configuration: at most two statuses an alarm (live and late).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-mod deadline;
-mod entry;
-mod handover;
-mod late;
-mod line;
-mod live;
-mod reconfigure;
+mod band;
+
+mod condition;
+
 mod rule;
-mod snapshot;
-mod system;
+
+mod run;
+
+mod point;
+
+mod hot;
+
+mod status;
+
+mod history;
+
+mod told;
+
 mod unit;
+
+mod transition;
+
+mod command;
+
+mod due;
+
+mod system;
+
+mod quality;
+
+mod handover;
+
+mod live;
+
+mod late;
+
+mod link;
+
+mod deadline;
+
+mod snapshot;
+
+mod reconfigure;
+
 mod view;
 
 pub use snapshot::Snapshot;
 pub use view::{AlarmView, Standing};
 
-use deadline::Slot;
-use entry::Entry;
-use line::Line;
+use condition::ValueCondition;
+use due::Slot;
+use history::LateLane;
+use hot::HotPoint;
+use point::PointState;
 use rule::Rule;
-use system::Told;
+use status::AlarmStatus;
+use told::Told;
 use unit::Unit;
 
 use super::change::{Effect, Input};
 use super::definition::{AlarmDefinition, Subject, SystemCondition};
 use crate::point::Point;
-use crate::reading::{Lane, Quality, Timestamp};
+use crate::reading::{Lane, Timestamp};
 
 /// A reading sampled later than this after `now` is from a clock that runs ahead. 5 s is
 /// above what a gateway with a working NTP client drifts and waits (well under 1 s), and small
@@ -97,49 +153,15 @@ impl AddAssign for Untimely {
     }
 }
 
-/// What is kept of a point beside its line.
-#[derive(Clone, Debug)]
-struct PointState {
-    tag: Box<str>,
-    /// The unit of its values.
-    measured_in: Box<str>,
-    /// Its alarms: this part of `Engine::of_point`.
-    alarms: (u32, u32),
-    period: i64,
-    /// Place of its Modbus unit in `Engine::units`.
-    unit: u32,
-    /// Its Modbus unit is in loss of view.
-    unit_lost: bool,
-    /// Its gateway is in loss of view.
-    gateway_lost: bool,
-    /// Centre's clock: since when there is nothing to see of it, calibration apart.
-    lost_since: Option<Timestamp>,
-    /// Centre's clock: the same, calibration included.
-    unseen_since: Option<Timestamp>,
-    /// Centre's clock: since when every reading has been good, while that matters.
-    good_since: Option<Timestamp>,
-    /// Gateway's clock: the latest good reading, while the quality is not good.
-    good_at: Timestamp,
-    /// The earliest entry in the heap that is this point's; later ones are void.
-    queued: Option<Timestamp>,
-}
-
-/// The historical lane: only what has something to remember.
-#[derive(Clone, Debug, Default)]
-struct LateLane {
-    points: BTreeMap<u32, late::LatePoint>,
-    entries: BTreeMap<u32, Entry>,
-}
-
 /// The alarm engine. See the contract in [`super`].
 #[derive(Clone, Debug)]
 pub struct Engine {
     /// One a point, same places as `points`: the only memory that ordinary readings touch.
-    lines: Vec<Line>,
+    hot: Vec<HotPoint>,
     points: Vec<PointState>,
     /// One an alarm, same places as the definitions.
     rules: Vec<Rule>,
-    live: Vec<Entry>,
+    live: Vec<AlarmStatus>,
     late: LateLane,
     /// Places of alarms, grouped by point, stronger setpoints first.
     of_point: Vec<u32>,
@@ -178,9 +200,8 @@ impl Engine {
         find_stronger(&mut rules, &of_point, &ranges);
         let mut by_condition: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for (place, rule) in (0..).zip(&rules) {
-            if let rule::Watched::Told(subject, condition) = &rule.watch {
-                let key = (subject.clone(), *condition);
-                by_condition.entry(key).or_default().push(place);
+            if let rule::Watched::Told(key) = &rule.watch {
+                by_condition.entry((**key).clone()).or_default().push(place);
             }
         }
         let mut links: BTreeMap<_, Vec<u32>> = BTreeMap::new();
@@ -191,10 +212,15 @@ impl Engine {
             links.entry(gateway).or_default().push(place);
         }
         let (units, unit_of_point) = unit::all(&links, &by_condition, points.len());
+        // A site has thousands of points and some units of measurement.
+        let mut measures: BTreeMap<&str, Arc<str>> = BTreeMap::new();
         let states = points.iter().zip(ranges).zip(unit_of_point);
         let states = states.map(|((point, alarms), unit)| PointState {
             tag: point.tag.as_str().into(),
-            measured_in: point.unit.as_str().into(),
+            measured_in: measures
+                .entry(&point.unit)
+                .or_insert_with(|| point.unit.as_str().into())
+                .clone(),
             alarms,
             period: i64::try_from(point.period.as_millis()).unwrap_or(i64::MAX),
             unit,
@@ -207,9 +233,9 @@ impl Engine {
             queued: None,
         });
         let mut engine = Self {
-            lines: points.iter().map(|_| Line::new()).collect(),
+            hot: points.iter().map(|_| HotPoint::new()).collect(),
             points: states.collect(),
-            live: rules.iter().map(|_| Entry::default()).collect(),
+            live: rules.iter().map(|_| AlarmStatus::default()).collect(),
             rules,
             late: LateLane::default(),
             of_point,
@@ -265,27 +291,27 @@ impl Engine {
     /// Puts an alarm in a given state, for tests of states that no command reaches yet.
     #[cfg(test)]
     pub(super) fn set_axes(&mut self, alarm: u32, axes: super::state::Axes) {
-        let Some(entry) = self.live.get_mut(alarm as usize) else {
+        let Some(status) = self.live.get_mut(alarm as usize) else {
             return;
         };
-        self.listed.remove(&entry.occurrence);
-        entry.axes = axes;
-        entry.run.active = axes.active;
-        entry.run.held = None;
-        if entry.is_listed() {
+        self.listed.remove(&status.occurrence);
+        status.axes = axes;
+        status.run.active = axes.active;
+        status.run.held = None;
+        if status.is_listed() {
             self.occurrences += 1;
-            entry.occurrence = self.occurrences;
-            self.listed.insert(entry.occurrence, (alarm, Lane::Live));
+            status.occurrence = self.occurrences;
+            self.listed.insert(status.occurrence, (alarm, Lane::Live));
         }
         for point in 0..self.points.len() as u32 {
             self.settle(point);
         }
     }
 
-    /// Bytes of a point's line.
+    /// Bytes of the hot part of a point, which is to be one cache line.
     #[cfg(test)]
     pub(super) fn line_size() -> usize {
-        size_of::<Line>()
+        size_of::<HotPoint>()
     }
 
     /// Makes it meet fewer deadlines at once.
@@ -330,39 +356,11 @@ impl Engine {
         self.now = now;
         if self.unstarted {
             self.unstarted = false;
-            for place in 0..self.lines.len() as u32 {
+            for place in 0..self.hot.len() as u32 {
                 self.start_waiting(place, now);
             }
         }
         self.meet_deadlines(now, effects);
-    }
-
-    /// Which part of `of_point` holds the alarms of a point.
-    fn alarms_of(&self, point: u32) -> std::ops::Range<usize> {
-        let range = self.points.get(point as usize).map(|state| state.alarms);
-        let (first, end) = range.unwrap_or_default();
-        first as usize..end as usize
-    }
-
-    /// The alarm at a place of `of_point`.
-    fn alarm_at(&self, place: usize) -> u32 {
-        self.of_point.get(place).copied().unwrap_or(u32::MAX)
-    }
-
-    /// The quality by which an alarm is shown in a lane.
-    fn quality_of(&self, (alarm, lane): (u32, Lane)) -> Quality {
-        let point = self.rules.get(alarm as usize).and_then(Rule::point);
-        let Some(point) = point else {
-            return Quality::Good;
-        };
-        let live = self.lines.get(point as usize).map(|line| line.quality);
-        let stored = self.late.points.get(&point).map(|stored| stored.quality);
-        let kept = self.late.entries.get(&alarm).map(|entry| entry.quality);
-        match lane {
-            Lane::Live => live.unwrap_or_default(),
-            // Once the history has ended, what it ended with is all that is known.
-            Lane::Historical => stored.or(kept).unwrap_or_default(),
-        }
     }
 }
 
@@ -377,12 +375,18 @@ fn by_point(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
         }
     }
     let (mut of_point, mut ranges) = (Vec::new(), Vec::with_capacity(points));
-    for mut group in groups {
-        group.sort_by_key(|place| {
-            let rule = rules.get(*place as usize);
-            let setpoint = rule.and_then(Rule::setpoint);
-            setpoint.is_none_or(|setpoint| rule::stronger_than(setpoint).is_some())
-        });
+    let condition = |place: u32| rules.get(place as usize).and_then(Rule::condition);
+    for mut by_rank in groups {
+        by_rank.sort_by_key(|place| condition(*place).map_or(u8::MAX, ValueCondition::rank));
+        let mut group = Vec::with_capacity(by_rank.len());
+        for place in by_rank {
+            let covers = |other: &u32| {
+                let pair = condition(place).zip(condition(*other));
+                pair.is_some_and(|(own, other)| own.covers(other))
+            };
+            let before = group.iter().position(covers);
+            group.insert(before.unwrap_or(group.len()), place);
+        }
         let first = of_point.len() as u32;
         of_point.append(&mut group);
         ranges.push((first, of_point.len() as u32));
@@ -390,21 +394,18 @@ fn by_point(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
     (of_point, ranges)
 }
 
-/// Links each limit to the one of its point that covers its sound.
+/// Links each alarm to the one of its point that covers its sound, the nearest if there are several.
 fn find_stronger(rules: &mut [Rule], of_point: &[u32], ranges: &[(u32, u32)]) {
     for (first, end) in ranges {
         let group = of_point.get(*first as usize..*end as usize);
-        let group = group.unwrap_or_default();
-        let with = |rules: &[Rule], setpoint| {
-            group.iter().copied().find(|place| {
-                let rule = rules.get(*place as usize);
-                rule.and_then(Rule::setpoint) == Some(setpoint)
-            })
-        };
-        for place in group {
-            let own = rules.get(*place as usize).and_then(Rule::setpoint);
-            let stronger = own.and_then(rule::stronger_than);
-            let found = stronger.and_then(|setpoint| with(rules, setpoint));
+        for place in group.unwrap_or_default() {
+            let condition = |place: u32| rules.get(place as usize).and_then(Rule::condition);
+            let own = condition(*place);
+            let covers = |other: &&u32| {
+                let other = condition(**other);
+                own.zip(other).is_some_and(|(own, other)| other.covers(own))
+            };
+            let found = group.unwrap_or_default().iter().rfind(covers).copied();
             if let Some(rule) = rules.get_mut(*place as usize) {
                 rule.stronger = found;
             }

@@ -19,9 +19,13 @@ pub(super) fn all<'a>(
     guidance: &BTreeMap<&'a str, &Guidance>,
 ) -> Vec<AlarmDefinition> {
     let shared = |(key, guidance): (&&'a str, &&Guidance)| (*key, Arc::new((*guidance).clone()));
+    let subjects = read.points.len() + read.site.units.len();
+    let most = limits.iter().map(Vec::len).sum::<usize>()
+        + subjects
+        + SYSTEM.len() * (read.site.gateways.len() + 1);
     let mut list = List {
         guidance: guidance.iter().map(shared).collect(),
-        alarms: Vec::new(),
+        alarms: Vec::with_capacity(most),
     };
     for ((index, (_, point)), limits) in (0_u32..).zip(&read.points).zip(limits) {
         for limit in limits {
@@ -30,7 +34,7 @@ pub(super) fn all<'a>(
                 limit: limit.limit,
                 reset: limit.reset(),
             });
-            let name = format!("{}.{}", point.tag, limit.setpoint.word());
+            let name = named(&point.tag, limit.setpoint.word());
             let subject = Subject::Point(PointId(index));
             list.add(name, subject, condition, &limit.terms);
         }
@@ -57,7 +61,7 @@ pub(super) fn all<'a>(
                 .iter()
                 .find(|(_, it, _)| it == condition);
             if let Some((_, _, terms)) = rule {
-                let name = format!("{name}.{}", condition.word());
+                let name = named(&name, condition.word());
                 let condition = Condition::System(*condition);
                 list.add(name, subject.clone(), condition, terms);
             }
@@ -72,6 +76,11 @@ const _: () = assert!(matches!(SYSTEM[0], SystemCondition::LossOfView));
 /// From here on what the system reports is about the centre.
 const OF_CENTRE: usize = 6;
 const _: () = assert!(matches!(SYSTEM[OF_CENTRE], SystemCondition::SinkBehind));
+
+/// Exactly as long as it is: there are hundreds of thousands of them.
+fn named(subject: &str, word: &str) -> String {
+    [subject, ".", word].concat()
+}
 
 struct List<'a> {
     guidance: BTreeMap<&'a str, Arc<Guidance>>,

@@ -35,8 +35,11 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     if let (Some((_, warning)), Some(hazard)) = (&standards.warning, &standards.hazard)
         && faults.is_empty()
     {
+        let alarms = alarms::all(&read, &limits, &guidance);
+        let mut points: Vec<_> = read.points.into_iter().map(|(_, it)| it).collect();
+        points.shrink_to_fit();
         return Ok(Config {
-            alarms: alarms::all(&read, &limits, &guidance),
+            alarms,
             clock_offset_max: standards.clock_offset_max,
             warning: warning.clone(),
             hazard: hazard.clone(),
@@ -44,7 +47,7 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
             name: read.site.name,
             gateways: read.site.gateways,
             sources: read.site.sources.into_iter().map(|(_, it)| it).collect(),
-            points: read.points.into_iter().map(|(_, it)| it).collect(),
+            points,
         });
     }
     Err(faults.sorted())

@@ -8,10 +8,13 @@
 //! Limit: what the live lane saw to be in order later than the store ends with the store, whatever
 //! came after.
 
+use std::mem::take;
+
 use super::Engine;
-use super::entry::{Entry, Sight, is_never};
-use super::late::LatePoint;
-use super::rule::Run;
+use super::history::LatePoint;
+use super::point::is_never;
+use super::run::Run;
+use super::status::{AlarmStatus, Sight};
 use crate::alarm::change::{Cause, Effect};
 use crate::alarm::definition::Subject;
 use crate::alarm::state::{Axes, State};
@@ -35,25 +38,25 @@ impl Engine {
             for place in self.alarms_of(point) {
                 let alarm = self.alarm_at(place);
                 let is_answered = self.live_answers(alarm, point, latest);
-                let Some(entry) = self.late.entries.get_mut(&alarm) else {
+                let Some(status) = self.late.alarms.get_mut(&alarm) else {
                     continue;
                 };
-                entry.pending = None;
-                entry.is_handed_over = entry.axes.active && !is_answered;
-                if entry.is_handed_over {
+                status.pending = None;
+                status.is_handed_over = status.axes.active && !is_answered;
+                if status.is_handed_over {
                     continue;
                 }
-                entry.run = Run::default();
+                status.run = Run::default();
                 let sight = Sight {
                     now,
                     sampled_at: latest.moment(now),
-                    value: entry.value,
+                    value: status.value,
                     quality: latest.quality,
                 };
-                if entry.axes.active {
+                if status.axes.active {
                     self.end((alarm, Lane::Historical), sight, effects);
                 }
-                self.forget_late(alarm);
+                self.late.forget(alarm);
             }
             self.settle(point);
         }
@@ -63,21 +66,15 @@ impl Engine {
     /// `latest`. Of what was not good, or is still waited for, that cannot be said.
     fn live_answers(&self, alarm: u32, point: u32, latest: LatePoint) -> bool {
         let place = point as usize;
-        let (Some(entry), Some(line), Some(state)) = (
+        let (Some(status), Some(hot), Some(state)) = (
             self.live.get(alarm as usize),
-            self.lines.get(place),
+            self.hot.get(place),
             self.points.get(place),
         ) else {
             return false;
         };
-        let good_at = line.good_at(state);
-        !is_never(&good_at) && good_at >= latest.sampled_at && entry.run.held.is_none()
-    }
-
-    /// Whether the next live reading of the alarm decides about one out of the store.
-    pub(super) fn is_handed_over(&self, alarm: u32) -> bool {
-        let late = self.late.entries.get(&alarm);
-        late.is_some_and(|late| late.is_handed_over)
+        let good_at = hot.good_at(state);
+        !is_never(&good_at) && good_at >= latest.sampled_at && status.run.held.is_none()
     }
 
     /// The live lane finds active what the store has active: it goes on as that occurrence. One
@@ -85,7 +82,7 @@ impl Engine {
     pub(super) fn adopts(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) -> bool {
         let (covered, key) = (self.is_covered(alarm), (alarm, Lane::Live));
         let (Some(late), Some(live)) = (
-            self.late.entries.get(&alarm).cloned(),
+            self.late.alarms.get(&alarm).cloned(),
             self.live.get(alarm as usize),
         ) else {
             return false;
@@ -98,7 +95,7 @@ impl Engine {
         let Some(live) = self.live.get_mut(alarm as usize) else {
             return false;
         };
-        let rest = Entry {
+        let rest = AlarmStatus {
             run: if late.is_handed_over {
                 Run::default()
             } else {
@@ -106,17 +103,17 @@ impl Engine {
             },
             began_at: late.began_at,
             quiet_at: late.quiet_at,
-            ..Entry::default()
+            ..AlarmStatus::default()
         };
-        let spans = std::mem::take(&mut live.spans);
-        *live = Entry {
+        let (run, spans) = (take(&mut live.run), take(&mut live.spans));
+        *live = AlarmStatus {
             axes: Axes {
                 active: true,
                 acknowledged: late.axes.acknowledged && !is_owed,
                 latched: false,
                 ..live.axes
             },
-            run: live.run,
+            run,
             began_at: late.began_at,
             quiet_at: late.quiet_at,
             spans,
@@ -130,27 +127,27 @@ impl Engine {
         let sounds = late.is_too_old && state == State::Unacked && !covered;
         self.listed.insert(live.occurrence, key);
         // The rest of the store is judged on, and may hold another one.
-        self.late.entries.insert(alarm, rest);
-        self.forget_late(alarm);
+        self.late.alarms.insert(alarm, rest);
+        self.late.forget(alarm);
         self.tell(key, state, sight, Cause::CarriedOn, sounds, effects);
         true
     }
 
     /// The live lane finds that what the store ended with holds no more, or has it as its own.
     pub(super) fn refuse(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) {
-        let entry = self.late.entries.get_mut(&alarm);
-        if let Some(entry) = entry.filter(|entry| entry.is_handed_over) {
-            entry.run = Run::default();
+        let status = self.late.alarms.get_mut(&alarm);
+        if let Some(status) = status.filter(|status| status.is_handed_over) {
+            status.run = Run::default();
             self.end((alarm, Lane::Historical), sight, effects);
-            self.forget_late(alarm);
+            self.late.forget(alarm);
         }
     }
 
     /// Another outage, and the live lane has not decided about the last one: the store goes on,
     /// and its end hands over again.
     pub(super) fn take_back(&mut self, point: u32, alarm: u32) {
-        if let Some(entry) = self.late.entries.get_mut(&alarm)
-            && std::mem::take(&mut entry.is_handed_over)
+        if let Some(status) = self.late.alarms.get_mut(&alarm)
+            && take(&mut status.is_handed_over)
         {
             self.settle(point);
         }

@@ -15,46 +15,13 @@
 //! Two excursions in two outages are taken for one when the store was not read in between and no
 //! alarm of the live lane tells them apart.
 
-use serde::{Deserialize, Serialize};
-
-use super::entry::{Entry, Sight, is_never, never};
-use super::live::counted_time;
-use super::rule::{Edge, Run};
+use super::history::LatePoint;
+use super::point::{counted_time, never};
+use super::run::{Edge, Run};
+use super::status::{Pending, Sight};
 use super::{Engine, FUTURE_MS_MAX};
 use crate::alarm::change::Effect;
-use crate::reading::{Lane, Quality, Reading, Timestamp};
-
-/// The latest stored reading of a point.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct LatePoint {
-    /// By the gateway's clock; [`Timestamp::MIN`] while none could be believed.
-    pub(super) sampled_at: Timestamp,
-    /// Its quality.
-    pub(super) quality: Quality,
-    /// The latest good one, while this one is not.
-    #[serde(default = "never", skip_serializing_if = "is_never")]
-    good_at: Timestamp,
-}
-
-impl LatePoint {
-    /// The latest good one.
-    fn good_at(self) -> Timestamp {
-        if self.quality.is_good() {
-            self.sampled_at
-        } else {
-            self.good_at
-        }
-    }
-
-    /// When it was sampled; where that is not to be believed, when it came.
-    pub(super) fn moment(self, now: Timestamp) -> Timestamp {
-        if self.sampled_at == Timestamp::MIN {
-            now
-        } else {
-            self.sampled_at
-        }
-    }
-}
+use crate::reading::{Lane, Reading, Timestamp};
 
 /// Whether an excursion of the store is one that the live lane has.
 enum Known {
@@ -64,13 +31,6 @@ enum Known {
         runs_into: Timestamp,
     },
     Yes,
-}
-
-/// An excursion of the store that may be one of the live lane, and when that one began.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pending {
-    sight: Sight,
-    runs_into: Timestamp,
 }
 
 impl Engine {
@@ -145,18 +105,18 @@ impl Engine {
             return;
         };
         let elapsed = before
-            .filter(|before| rule.counted(0.0, before.quality).is_some())
+            .filter(|before| rule.counts(before.quality))
             .map_or(0, |before| {
                 let elapsed = sight.sampled_at.ms_since(before.sampled_at);
                 counted_time(elapsed, period)
             });
-        let mut entry = self.late.entries.get(&alarm).cloned().unwrap_or_default();
+        let mut status = self.late.alarms.get(&alarm).cloned().unwrap_or_default();
         let good_at = before.map_or(never(), LatePoint::good_at);
         let quiet_at = quiet_live.unwrap_or(good_at);
-        let edge = entry.step(rule, value, elapsed, (quiet_at, sight.sampled_at));
-        let (began_at, quiet_at) = (entry.began_at, entry.quiet_at);
-        if entry.run != Run::default() || self.late.entries.contains_key(&alarm) {
-            self.late.entries.insert(alarm, entry);
+        let edge = status.step(rule, value, elapsed, (quiet_at, sight.sampled_at));
+        let (began_at, quiet_at) = (status.began_at, status.quiet_at);
+        if status.run != Run::default() || self.late.alarms.contains_key(&alarm) {
+            self.late.alarms.insert(alarm, status);
         }
         match edge {
             Some(Edge::Raised) => match self.known_live(alarm, began_at, quiet_at) {
@@ -165,25 +125,25 @@ impl Engine {
                 Known::Yes => {}
             },
             Some(Edge::Returned) => {
-                let entry = self.late.entries.get_mut(&alarm);
-                if let Some(pending) = entry.and_then(|entry| entry.pending.take()) {
+                let status = self.late.alarms.get_mut(&alarm);
+                if let Some(pending) = status.and_then(|status| status.pending.take()) {
                     // It was over before the one of the live lane began.
                     let (now, raised) = (sight.now, pending.sight);
                     self.raise(key, Sight { now, ..raised }, effects);
                 }
-                if self.is_late_active(alarm) {
+                if self.late.is_active(alarm) {
                     self.end(key, sight, effects);
                 }
             }
             None => {
                 let now_live = self.known_live(alarm, sight.sampled_at, began_at);
-                if matches!(now_live, Known::Yes) && self.is_late_active(alarm) {
+                if matches!(now_live, Known::Yes) && self.late.is_active(alarm) {
                     // The store has come to where the live lane took over.
                     self.end(key, sight, effects);
                 }
             }
         }
-        self.forget_late(alarm);
+        self.late.forget(alarm);
     }
 
     /// Whether an excursion of the store that began at `began_at`, after a reading at `quiet_at`
@@ -219,8 +179,8 @@ impl Engine {
 
     /// Keeps back what may be an excursion of the live lane.
     fn put_off(&mut self, alarm: u32, pending: Pending) {
-        if let Some(entry) = self.late.entries.get_mut(&alarm) {
-            entry.pending = Some(Box::new(pending));
+        if let Some(status) = self.late.alarms.get_mut(&alarm) {
+            status.pending = Some(Box::new(pending));
         }
     }
 
@@ -234,37 +194,24 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Option<Timestamp> {
         let mut before = before.map_or(never(), |before| before.sampled_at);
-        if let Some(entry) = self.late.entries.get_mut(&alarm) {
+        if let Some(status) = self.late.alarms.get_mut(&alarm) {
             // It did not end before it ran into the live one: it is that one.
-            entry
+            status
                 .pending
                 .take_if(|pending| pending.runs_into <= sight.sampled_at);
-            if entry.run.active {
+            if status.run.active {
                 // It may go on from the outage before.
-                before = before.max(entry.began_at);
+                before = before.max(status.began_at);
             }
         }
         let quiet_at = self.live_was_quiet(alarm, before, sight.sampled_at)?;
         // Between two outages it was in order; what comes now is another excursion.
-        if self.is_late_active(alarm) {
+        if self.late.is_active(alarm) {
             self.end((alarm, Lane::Historical), sight, effects);
         }
-        if let Some(entry) = self.late.entries.get_mut(&alarm) {
-            entry.run = Run::default();
+        if let Some(status) = self.late.alarms.get_mut(&alarm) {
+            status.run = Run::default();
         }
         Some(quiet_at)
-    }
-
-    pub(super) fn is_late_active(&self, alarm: u32) -> bool {
-        let late = self.late.entries.get(&alarm);
-        late.is_some_and(|late| late.axes.active)
-    }
-
-    /// Drops the late entry if there is nothing to remember of it.
-    pub(super) fn forget_late(&mut self, alarm: u32) {
-        let settled = |entry: &Entry| !entry.is_listed() && entry.run == Run::default();
-        if self.late.entries.get(&alarm).is_some_and(settled) {
-            self.late.entries.remove(&alarm);
-        }
     }
 }

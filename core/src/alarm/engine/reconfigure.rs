@@ -8,21 +8,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
-use super::entry::Sight;
 use super::rule::{Rule, Watched};
+use super::status::Sight;
 use crate::alarm::change::Effect;
-use crate::alarm::definition::{AlarmDefinition, Setpoint, Subject, SystemCondition};
+use crate::alarm::definition::{AlarmDefinition, Subject, SystemCondition};
 use crate::point::Point;
 use crate::reading::{Lane, Timestamp};
 
 /// What makes an alarm the same one under another configuration, beside its name.
 #[derive(PartialEq)]
 enum Identity<'a> {
-    /// Tag, unit, setpoint.
-    Limit(&'a str, &'a str, Setpoint),
+    /// Tag, unit, kind of condition.
+    Values(&'a str, &'a str, &'static str),
     /// Tag.
     View(&'a str),
-    Told(&'a Subject, SystemCondition),
+    Told(&'a (Subject, SystemCondition)),
     Nothing,
 }
 
@@ -86,17 +86,16 @@ impl Engine {
     fn identity<'a>(&'a self, rule: &'a Rule) -> Identity<'a> {
         let point = |place: u32| self.points.get(place as usize);
         match &rule.watch {
-            Watched::Limit {
+            Watched::Values {
                 point: at,
-                setpoint,
-                ..
+                condition,
             } => point(*at).map_or(Identity::Nothing, |point| {
-                Identity::Limit(&point.tag, &point.measured_in, *setpoint)
+                Identity::Values(&point.tag, &point.measured_in, condition.word())
             }),
             Watched::View { point: at, .. } => {
                 point(*at).map_or(Identity::Nothing, |point| Identity::View(&point.tag))
             }
-            Watched::Told(subject, condition) => Identity::Told(subject, *condition),
+            Watched::Told(key) => Identity::Told(key),
             Watched::Nothing => Identity::Nothing,
         }
     }
@@ -140,20 +139,20 @@ impl Engine {
     /// Every limit against the last value, as if it had come again at this moment.
     fn judge_again(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         for point in 0..self.points.len() as u32 {
-            let Some(line) = self.lines.get(point as usize) else {
+            let Some(hot) = self.hot.get(point as usize) else {
                 continue;
             };
-            let outside = !(line.value >= line.low && line.value < line.high);
-            if !line.ever || !line.quality.is_good() || !outside {
+            let outside = !hot.band.contains(hot.value);
+            if !hot.ever || !hot.quality.is_good() || !outside {
                 continue;
             }
             let sight = Sight {
                 now,
-                sampled_at: line.sampled_at,
-                value: Some(line.value),
-                quality: line.quality,
+                sampled_at: hot.sampled_at,
+                value: Some(hot.value),
+                quality: hot.quality,
             };
-            let before = (line.quality, line.sampled_at);
+            let before = (hot.quality, hot.sampled_at);
             self.judge_limits(point, before, 0, sight, effects);
             self.settle(point);
         }

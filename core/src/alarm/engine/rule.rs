@@ -1,28 +1,19 @@
-//! A definition, compiled for judging: what is watched, the delays, and the step of one reading.
-//!
-//! Invariants: a [`Run`] moves only when [`Run::step`] is given a value that counts for it, so
-//! whatever does not count freezes the delay and holds the condition.
+//! A definition, compiled for judging: what is watched, and what is the same for whatever is
+//! watched: delays, latch, priority.
 
-use serde::{Deserialize, Serialize};
-
-use crate::alarm::definition::{
-    AlarmDefinition, Condition, Priority, Setpoint, Subject, SystemCondition,
-};
-use crate::reading::{Quality, UncertainCause};
+use super::condition::ValueCondition;
+use crate::alarm::definition::{AlarmDefinition, Condition, Priority, Subject, SystemCondition};
+use crate::reading::Quality;
 
 /// What an alarm watches.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Watched {
-    /// The values of a point, against a limit.
-    Limit {
+    /// The values of a point.
+    Values {
         /// Place of the point.
         point: u32,
-        /// Which limit of the point it is.
-        setpoint: Setpoint,
-        /// Where the condition begins.
-        limit: f64,
-        /// What must be passed for it to end.
-        reset: f64,
+        /// What they must be.
+        condition: ValueCondition,
     },
     /// Whether a point can be seen. The engine finds this out by itself.
     View {
@@ -32,7 +23,7 @@ pub(super) enum Watched {
         calibration_max: i64,
     },
     /// What the shell tells of a unit, a gateway or the centre.
-    Told(Subject, SystemCondition),
+    Told(Box<(Subject, SystemCondition)>),
     /// A definition that makes no sense (a limit on a gateway). Config refuses it; here it is
     /// simply never in alarm.
     Nothing,
@@ -61,22 +52,25 @@ impl Rule {
     /// Compiles `definition`; `points` is how many points there are.
     pub(super) fn new(definition: &AlarmDefinition, points: usize) -> Self {
         let ms = |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let watch = match (&definition.subject, definition.condition) {
-            (Subject::Point(id), _) if id.index() >= points => Watched::Nothing,
-            (Subject::Point(id), Condition::Limit(limit)) => Watched::Limit {
+        let values = ValueCondition::new(definition.condition);
+        let watch = match (&definition.subject, values, definition.condition) {
+            (Subject::Point(id), ..) if id.index() >= points => Watched::Nothing,
+            (Subject::Point(id), Some(condition), _) => Watched::Values {
                 point: id.0,
-                setpoint: limit.setpoint,
-                limit: limit.limit,
-                reset: limit.reset,
+                condition,
             },
-            (Subject::Point(id), Condition::System(SystemCondition::LossOfView)) => Watched::View {
-                point: id.0,
-                calibration_max: ms(definition.calibration_max),
-            },
-            (Subject::Point(_), Condition::System(_)) | (_, Condition::Limit(_)) => {
-                Watched::Nothing
+            (Subject::Point(id), None, Condition::System(SystemCondition::LossOfView)) => {
+                Watched::View {
+                    point: id.0,
+                    calibration_max: ms(definition.calibration_max),
+                }
             }
-            (subject, Condition::System(condition)) => Watched::Told(subject.clone(), condition),
+            (
+                Subject::Unit(..) | Subject::Gateway(_) | Subject::Centre,
+                None,
+                Condition::System(condition),
+            ) => Watched::Told(Box::new((definition.subject.clone(), condition))),
+            _ => Watched::Nothing,
         };
         Self {
             name: definition.name.as_str().into(),
@@ -92,112 +86,26 @@ impl Rule {
     /// The point that it is about, if it is about one.
     pub(super) fn point(&self) -> Option<u32> {
         match self.watch {
-            Watched::Limit { point, .. } | Watched::View { point, .. } => Some(point),
+            Watched::Values { point, .. } | Watched::View { point, .. } => Some(point),
             Watched::Told(..) | Watched::Nothing => None,
         }
     }
 
-    /// Which limit it is, if it is one.
-    pub(super) fn setpoint(&self) -> Option<Setpoint> {
-        match self.watch {
-            Watched::Limit { setpoint, .. } => Some(setpoint),
-            _ => None,
+    /// The condition on values, if that is what it watches.
+    pub(super) fn condition(&self) -> Option<&ValueCondition> {
+        match &self.watch {
+            Watched::Values { condition, .. } => Some(condition),
+            Watched::View { .. } | Watched::Told(..) | Watched::Nothing => None,
         }
     }
 
-    /// The value as this limit is judged by it, or none when it does not count.
-    ///
-    /// Only good values count, with one exception on the safe side: an instrument driven beyond
-    /// its range has reached every limit on that side, so a saturated one cannot stay silent.
+    /// The value as its condition is judged by it, or none when the reading does not count.
     pub(super) fn counted(&self, value: f64, quality: Quality) -> Option<f64> {
-        let setpoint = self.setpoint()?;
-        match quality {
-            Quality::Good => Some(value),
-            Quality::Uncertain(cause) if reaches(cause, setpoint) => {
-                let high = setpoint.is_high();
-                Some(if high {
-                    f64::INFINITY
-                } else {
-                    f64::NEG_INFINITY
-                })
-            }
-            _ => None,
-        }
+        self.condition()?.counted(value, quality)
     }
-}
 
-/// Whether a value beyond the range on the side that `cause` names has reached this limit.
-fn reaches(cause: UncertainCause, setpoint: Setpoint) -> bool {
-    match cause {
-        UncertainCause::OverRange => setpoint.is_high(),
-        UncertainCause::UnderRange => !setpoint.is_high(),
-        _ => false,
-    }
-}
-
-/// The setpoint whose alarm covers the sound of this one on the same point.
-pub(super) fn stronger_than(setpoint: Setpoint) -> Option<Setpoint> {
-    match setpoint {
-        Setpoint::H => Some(Setpoint::Hh),
-        Setpoint::L => Some(Setpoint::Ll),
-        Setpoint::Gas1 => Some(Setpoint::Gas2),
-        Setpoint::MineAlarm => Some(Setpoint::MineCut),
-        Setpoint::Hh | Setpoint::Ll | Setpoint::Gas2 | Setpoint::MineCut => None,
-    }
-}
-
-/// What a step brought about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edge {
-    /// The condition has held for the on-delay.
-    Raised,
-    /// It has been gone for the off-delay.
-    Returned,
-}
-
-/// Where the condition of one limit stands in one lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Run {
-    /// The condition holds, after the delays.
-    pub(super) active: bool,
-    /// The delay that runs (on-delay while inactive, else off-delay): milliseconds counted so far.
-    pub(super) held: Option<i64>,
-}
-
-impl Run {
-    /// Judges `value`, which is `elapsed` milliseconds of counted time after the one before.
-    pub(super) fn step(&mut self, rule: &Rule, value: f64, elapsed: i64) -> Option<Edge> {
-        let Watched::Limit {
-            setpoint,
-            limit,
-            reset,
-            ..
-        } = rule.watch
-        else {
-            return None;
-        };
-        let leaves = match (self.active, setpoint.is_high()) {
-            (false, true) => value >= limit,
-            (false, false) => value <= limit,
-            (true, true) => value < reset,
-            (true, false) => value > reset,
-        };
-        if !leaves {
-            self.held = None;
-            return None;
-        }
-        let held = self.held.map_or(0, |held| held.saturating_add(elapsed));
-        let (delay, edge) = if self.active {
-            (rule.off_delay, Edge::Returned)
-        } else {
-            (rule.on_delay, Edge::Raised)
-        };
-        if held < delay {
-            self.held = Some(held);
-            return None;
-        }
-        self.active = !self.active;
-        self.held = None;
-        Some(edge)
+    /// Whether a reading of this quality counts.
+    pub(super) fn counts(&self, quality: Quality) -> bool {
+        self.counted(0.0, quality).is_some()
     }
 }

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, is_never, never};
-use super::late::LatePoint;
-use super::line::Line;
-use super::system::Told;
+use super::history::LatePoint;
+use super::hot::HotPoint;
+use super::point::{is_never, never};
+use super::status::AlarmStatus;
+use super::told::Told;
 use super::{Counters, Engine};
 use crate::alarm::definition::{AlarmDefinition, Subject, SystemCondition};
 use crate::point::Point;
@@ -27,9 +28,9 @@ pub struct Snapshot {
     /// By tag.
     pub(super) points: BTreeMap<String, PointSnapshot>,
     /// By name; only alarms to which something has happened.
-    pub(super) alarms: BTreeMap<String, Entry>,
+    pub(super) alarms: BTreeMap<String, AlarmStatus>,
     /// By name.
-    pub(super) late_alarms: BTreeMap<String, Entry>,
+    pub(super) late_alarms: BTreeMap<String, AlarmStatus>,
     /// By tag.
     pub(super) late_points: BTreeMap<String, LatePoint>,
     told: Vec<(Subject, SystemCondition, Told)>,
@@ -59,8 +60,8 @@ pub(super) struct PointSnapshot {
 impl Engine {
     /// All that cannot be worked out again.
     pub fn snapshot(&self) -> Snapshot {
-        let points = self.lines.iter().zip(&self.points);
-        let points = points.filter(|(line, _)| line.seen != Timestamp::MIN);
+        let points = self.hot.iter().zip(&self.points);
+        let points = points.filter(|(hot, _)| hot.seen != Timestamp::MIN);
         let tag = |point: &u32| self.points.get(*point as usize).map(|s| s.tag.to_string());
         let name = |alarm: &u32| self.rules.get(*alarm as usize).map(|r| r.name.to_string());
         let alarms = self.live.iter().zip(&self.rules);
@@ -70,13 +71,13 @@ impl Engine {
             occurrences: self.occurrences,
             counters: self.counters,
             points: points
-                .map(|(line, state)| {
+                .map(|(hot, state)| {
                     let kept = PointSnapshot {
-                        sampled_at: line.sampled_at,
-                        seen: line.seen,
-                        value: line.value.is_finite().then_some(line.value),
-                        quality: line.quality,
-                        ever: line.ever,
+                        sampled_at: hot.sampled_at,
+                        seen: hot.seen,
+                        value: hot.value.is_finite().then_some(hot.value),
+                        quality: hot.quality,
+                        ever: hot.ever,
                         unit_lost: state.unit_lost,
                         gateway_lost: state.gateway_lost,
                         lost_since: state.lost_since,
@@ -88,13 +89,13 @@ impl Engine {
                 })
                 .collect(),
             alarms: alarms
-                .filter(|(entry, _)| !entry.is_idle())
-                .map(|(entry, rule)| (rule.name.to_string(), entry.clone()))
+                .filter(|(status, _)| !status.is_idle())
+                .map(|(status, rule)| (rule.name.to_string(), status.clone()))
                 .collect(),
             late_alarms: late
-                .entries
+                .alarms
                 .iter()
-                .filter_map(|(alarm, entry)| Some((name(alarm)?, entry.clone())))
+                .filter_map(|(alarm, status)| Some((name(alarm)?, status.clone())))
                 .collect(),
             late_points: late
                 .points
@@ -140,7 +141,7 @@ impl Engine {
 
     fn restore_points(&mut self, snapshot: &Snapshot) {
         self.unstarted = false;
-        for (place, (line, state)) in (0..).zip(self.lines.iter_mut().zip(&mut self.points)) {
+        for (place, (hot, state)) in (0..).zip(self.hot.iter_mut().zip(&mut self.points)) {
             if let Some(late) = snapshot.late_points.get(&*state.tag) {
                 self.late.points.insert(place, *late);
             }
@@ -148,13 +149,13 @@ impl Engine {
                 self.unstarted = true;
                 continue;
             };
-            *line = Line {
+            *hot = HotPoint {
                 sampled_at: kept.sampled_at,
                 seen: kept.seen,
                 value: kept.value.unwrap_or(f64::NAN),
                 quality: kept.quality,
                 ever: kept.ever,
-                ..Line::new()
+                ..HotPoint::new()
             };
             state.unit_lost = kept.unit_lost;
             state.gateway_lost = kept.gateway_lost;
@@ -166,11 +167,11 @@ impl Engine {
     }
 
     fn restore_alarms(&mut self, snapshot: &Snapshot) {
-        for (place, (entry, rule)) in (0..).zip(self.live.iter_mut().zip(&self.rules)) {
+        for (place, (status, rule)) in (0..).zip(self.live.iter_mut().zip(&self.rules)) {
             if let Some(kept) = snapshot.alarms.get(&*rule.name) {
-                *entry = kept.clone();
-                if entry.is_listed() {
-                    self.listed.insert(entry.occurrence, (place, Lane::Live));
+                *status = kept.clone();
+                if status.is_listed() {
+                    self.listed.insert(status.occurrence, (place, Lane::Live));
                 }
             }
             if let Some(kept) = snapshot.late_alarms.get(&*rule.name) {
@@ -178,7 +179,7 @@ impl Engine {
                     let key = (place, Lane::Historical);
                     self.listed.insert(kept.occurrence, key);
                 }
-                self.late.entries.insert(place, kept.clone());
+                self.late.alarms.insert(place, kept.clone());
             }
         }
     }

@@ -3,10 +3,17 @@
 use serde::Serialize;
 
 use super::Engine;
-use super::entry::Entry;
-use crate::alarm::definition::Priority;
+use crate::alarm::definition::{Priority, Subject, SystemCondition};
 use crate::alarm::state::{Axes, State};
-use crate::reading::{Lane, PointId, Quality, Reading, Timestamp};
+use crate::reading::{BadCause, Lane, PointId, Quality, Reading, Timestamp};
+
+/// How a unit can be out of view.
+const WAYS_LOST: [BadCause; 4] = [
+    BadCause::Exception,
+    BadCause::Garbled,
+    BadCause::LinkDown,
+    BadCause::NoAnswer,
+];
 
 /// One row of the alarm list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,7 +82,7 @@ impl Engine {
             .filter_map(|(alarm, lane)| self.view(*alarm, *lane));
         let hidden = (0..)
             .zip(&self.live)
-            .filter(|(_, entry)| entry.is_hidden() && !entry.is_listed())
+            .filter(|(_, status)| status.is_hidden() && !status.is_listed())
             .filter_map(|(alarm, _)| self.view(alarm, Lane::Live));
         listed.chain(hidden)
     }
@@ -86,8 +93,8 @@ impl Engine {
         self.alarms_of(point.0)
             .map(|place| self.alarm_at(place))
             .filter(|alarm| {
-                let entry = self.live.get(*alarm as usize);
-                entry.is_some_and(|entry| entry.axes.active)
+                let status = self.live.get(*alarm as usize);
+                status.is_some_and(|status| status.axes.active)
             })
             .filter_map(|alarm| self.view(alarm, Lane::Live))
     }
@@ -101,20 +108,20 @@ impl Engine {
     /// The latest accepted live reading of a point. Its quality is what became of it since: stale,
     /// link down. None before the first.
     pub fn last(&self, point: PointId) -> Option<Reading> {
-        let line = self.lines.get(point.index()).filter(|line| line.ever)?;
+        let hot = self.hot.get(point.index()).filter(|hot| hot.ever)?;
         Some(Reading {
             point,
-            value: line.value,
-            quality: line.quality,
-            sampled_at: line.sampled_at,
+            value: hot.value,
+            quality: hot.quality,
+            sampled_at: hot.sampled_at,
         })
     }
 
     /// The quality of a point as it is now; bad before its first reading, and for a point that is
     /// not in the configuration.
     pub fn quality(&self, point: PointId) -> Quality {
-        let line = self.lines.get(point.index());
-        line.map_or(Quality::from_code(u8::MAX), |line| line.quality)
+        let hot = self.hot.get(point.index());
+        hot.map_or(Quality::from_code(u8::MAX), |hot| hot.quality)
     }
 
     /// Centre's clock: since when every reading of a point has been good; none while its quality is
@@ -124,34 +131,47 @@ impl Engine {
         state.good_since
     }
 
+    /// Why a unit is out of view, as most of its points have it; none while it is in view.
+    pub fn lost_by(&self, gateway: &str, unit: &str) -> Option<BadCause> {
+        let subject = Subject::Unit(gateway.to_owned(), unit.to_owned());
+        let points = self.links.get(&subject);
+        let told = self.told.get(&(subject, SystemCondition::LossOfView));
+        if !told.is_some_and(|told| told.holds()) {
+            return None;
+        }
+        let places = points.into_iter().flatten();
+        let qualities: Vec<_> = places
+            .filter_map(|point| Some(self.hot.get(*point as usize)?.quality))
+            .collect();
+        let says = |way| {
+            let same = qualities.iter().filter(|q| **q == Quality::Bad(way));
+            same.count()
+        };
+        // Of as many, the last: that there is no answer is the most that can be said of nothing.
+        WAYS_LOST.into_iter().max_by_key(|way| says(*way))
+    }
+
     /// Where an alarm stands in the live lane, by its place in the definitions.
     pub fn standing(&self, alarm: usize) -> Option<Standing> {
-        let entry = self.live.get(alarm)?;
+        let status = self.live.get(alarm)?;
         let quality = self.quality_of((alarm as u32, Lane::Live));
         Some(Standing {
-            active_since: entry.axes.active.then_some(entry.raised_now),
-            occurrence: entry.occurrence,
-            acknowledged: entry.axes.acknowledged,
-            hidden: entry.is_hidden(),
+            active_since: status.axes.active.then_some(status.raised_now),
+            occurrence: status.occurrence,
+            acknowledged: status.axes.acknowledged,
+            hidden: status.is_hidden(),
             unknown: !quality.is_good(),
         })
     }
 
-    pub(super) fn entry(&self, alarm: u32, lane: Lane) -> Option<&Entry> {
-        match lane {
-            Lane::Live => self.live.get(alarm as usize),
-            Lane::Historical => self.late.entries.get(&alarm),
-        }
-    }
-
     fn view(&self, alarm: u32, lane: Lane) -> Option<AlarmView<'_>> {
         let rule = self.rules.get(alarm as usize)?;
-        let entry = self.entry(alarm, lane)?;
+        let status = self.status(alarm, lane)?;
         let live = self.live.get(alarm as usize)?;
         let axes = Axes {
-            active: entry.axes.active,
-            acknowledged: entry.axes.acknowledged,
-            latched: entry.axes.latched,
+            active: status.axes.active,
+            acknowledged: status.axes.acknowledged,
+            latched: status.axes.latched,
             ..live.axes
         };
         let point = rule.point().map(PointId);
@@ -159,27 +179,27 @@ impl Engine {
         let latest = point.and_then(|point| self.last(point));
         let value = match lane {
             Lane::Live => latest.map(|latest| latest.value).filter(|v| v.is_finite()),
-            Lane::Historical => entry.value,
+            Lane::Historical => status.value,
         };
         Some(AlarmView {
             name: &rule.name,
             alarm: alarm as usize,
             point,
-            occurrence: entry.occurrence,
+            occurrence: status.occurrence,
             axes,
             state: axes.state(),
             process_state: axes.process_state(),
             lane,
             priority: rule.priority,
-            raised_at: entry.raised_at,
-            raised_now: entry.raised_now,
-            acknowledged_by: entry.acknowledged_by.as_deref(),
-            changed_at: entry.changed_at,
+            raised_at: status.raised_at,
+            raised_now: status.raised_now,
+            acknowledged_by: status.acknowledged_by.as_deref(),
+            changed_at: status.changed_at,
             value,
             quality,
             unknown: !quality.is_good(),
             would_be_in_alarm: axes.active && axes.state() != axes.process_state(),
-            sounds: entry.sounds && axes.state().is_owed(),
+            sounds: status.sounds && axes.state().is_owed(),
         })
     }
 }

@@ -309,6 +309,35 @@ fn the_stronger_alarm_covers_the_sound_of_the_weaker() {
 }
 
 #[test]
+fn of_several_limits_of_a_setpoint_the_one_further_out_is_the_stronger() {
+    let story = |config: &str, values: [&str; 2]| {
+        let (points, mut alarms) = parse(config);
+        for (number, alarm) in alarms.iter_mut().enumerate() {
+            alarm.name = format!("{}_{number}", alarm.name);
+        }
+        let mut rig = Rig::with(points, alarms);
+        [rig.step("0s", values[0]), rig.step("1s", values[1])]
+    };
+    for (config, far, near) in [
+        ("h 80, h 85, hh 90", "91", "81"),
+        ("l 20, l 15, ll 10", "9", "19"),
+    ] {
+        let [at_once, later] = story(config, [far, near]);
+        assert_eq!(at_once, "UNACK/UNACK/UNACK!", "one excursion sounds once");
+        assert_eq!(later, "UNACK/RTNUN/RTNUN");
+        let [first, grown] = story(config, [near, far]);
+        assert_eq!(
+            (&*first, &*grown),
+            ("UNACK!/NORM/NORM", "UNACK/UNACK/UNACK!")
+        );
+    }
+    let [at_once, _] = story("h 80, h 85, h 88", ["89", "89"]);
+    assert_eq!(at_once, "UNACK/UNACK/UNACK!");
+    let [first, grown] = story("h 85, h 80", ["81", "86"]);
+    assert_eq!((&*first, &*grown), ("NORM/UNACK!", "UNACK!/UNACK"));
+}
+
+#[test]
 fn a_hidden_stronger_alarm_covers_nothing() {
     let mut rig = Rig::new("h 80, hh 90");
     rig.step("0s", "50");

@@ -1,20 +1,19 @@
-//! What the ordinary reading of a point needs, in one cache line.
+//! What the ordinary reading of a point needs, in one cache line: its hot part.
 //!
-//! Invariant: while `low <= value < high`, a good reading in order cannot change any alarm of the
+//! Invariant: while its value is in the band, a good reading in order cannot change any alarm of the
 //! point. Whenever that is not so (a delay runs, the quality is not good, the point is not in
 //! view), the band is empty and every reading is judged in full.
 
-use super::PointState;
+use super::band::Band;
+use super::point::PointState;
 use crate::reading::{Quality, Reading, Timestamp};
 
 /// The latest accepted live reading of a point, and the band in which nothing can change.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct Line {
-    /// Lower end of the band, inside it.
-    pub(super) low: f64,
-    /// Upper end of the band, outside it.
-    pub(super) high: f64,
+pub(super) struct HotPoint {
+    /// Good values at which nothing can change.
+    pub(super) band: Band,
     /// By the gateway's clock, when the latest accepted reading was sampled.
     pub(super) sampled_at: Timestamp,
     /// By the centre's clock, when it was judged; for a point never seen, when the wait began.
@@ -27,15 +26,11 @@ pub(super) struct Line {
     pub(super) ever: bool,
 }
 
-impl Line {
-    /// The band that holds no value.
-    pub(super) const EMPTY: (f64, f64) = (f64::INFINITY, f64::NEG_INFINITY);
-
+impl HotPoint {
     /// A point never seen.
     pub(super) fn new() -> Self {
         Self {
-            low: Self::EMPTY.0,
-            high: Self::EMPTY.1,
+            band: Band::EMPTY,
             sampled_at: Timestamp::MIN,
             seen: Timestamp::MIN,
             value: f64::NAN,
@@ -63,8 +58,7 @@ impl Line {
     #[inline]
     pub(super) fn takes(&mut self, reading: &Reading, now: Timestamp, horizon: Timestamp) -> bool {
         let ordinary = reading.quality.is_good()
-            & (reading.value >= self.low)
-            & (reading.value < self.high)
+            & self.band.contains(reading.value)
             & (reading.sampled_at > self.sampled_at)
             & (reading.sampled_at <= horizon);
         if ordinary {
@@ -76,14 +70,14 @@ impl Line {
     }
 }
 
-/// How many lines are asked for before the first is judged. The loads of one such group wait for
+/// How many points are asked for before the first is judged. The loads of one such group wait for
 /// memory side by side; more than the processor keeps in flight brings nothing.
 const GATHER: usize = 32;
 
 /// Takes ordinary readings from the front; returns how many it took. The next one, if any, must
 /// be judged in full.
 pub(super) fn take_ordinary(
-    lines: &mut [Line],
+    hot: &mut [HotPoint],
     readings: &[Reading],
     now: Timestamp,
     horizon: Timestamp,
@@ -92,15 +86,15 @@ pub(super) fn take_ordinary(
     for group in readings.chunks(GATHER) {
         let mut touched = 0;
         for reading in group {
-            if let Some(line) = lines.get(reading.point.index()) {
-                touched ^= line.high.to_bits();
+            if let Some(hot) = hot.get(reading.point.index()) {
+                touched ^= hot.band.high.to_bits();
             }
         }
-        // The sum is of no use; it keeps the loads above, which bring the lines into the cache.
+        // The sum is of no use; it keeps the loads above, which bring the points into the cache.
         std::hint::black_box(touched);
         for reading in group {
-            let line = lines.get_mut(reading.point.index());
-            if !line.is_some_and(|line| line.takes(reading, now, horizon)) {
+            let hot = hot.get_mut(reading.point.index());
+            if !hot.is_some_and(|hot| hot.takes(reading, now, horizon)) {
                 return taken;
             }
             taken += 1;
