@@ -19,16 +19,10 @@
 
 mod site;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use davy::clock::Clock;
-use davy_core::config::Config;
-use davy_core::reading::Timestamp;
-use site::{Script, Shape};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use site::Shape;
 
 const SHAPE: Shape = Shape {
     gateways: 10,
@@ -50,14 +44,14 @@ fn main() {
 async fn round() -> Duration {
     let folder = tempfile::tempdir().unwrap();
     let (config, serving) = site::open(SHAPE, folder.path()).await;
-    send(&config, serving.mqtt.1, 1, site::ORDINARY).await;
+    site::send(&config, SHAPE, serving.mqtt.1, 1, site::ORDINARY).await;
     let url = format!("http://{}/api/v1/live", serving.http);
     let (listening, is_listening) = tokio::sync::oneshot::channel();
     let listener = tokio::spawn(listen(url, listening));
     is_listening.await.unwrap();
     let health = serving.centre.health();
     let groups = health.groups.load(Relaxed);
-    let begin = send(&config, serving.mqtt.1, 2, site::TOO_HIGH).await;
+    let begin = site::send(&config, SHAPE, serving.mqtt.1, 2, site::TOO_HIGH).await;
     let committed = begin.elapsed();
     let (end, bytes) = listener.await.unwrap();
     let (groups, took) = (health.groups.load(Relaxed) - groups, end - begin);
@@ -70,27 +64,6 @@ async fn round() -> Duration {
     );
     serving.stop().await;
     took
-}
-
-/// One message of each unit; when the first was handed over. Returns when all are committed.
-async fn send(config: &Arc<Config>, port: u16, run: u64, value: f64) -> Instant {
-    let now = Clock::new(Timestamp(0)).now();
-    let (ready, mut is_ready) = mpsc::channel(SHAPE.gateways);
-    let (go, is_go) = watch::channel(false);
-    let mut players = JoinSet::new();
-    for gateway in 0..SHAPE.gateways {
-        let script = Script::new(config, gateway, (run, 1), now, value);
-        players.spawn(script.play(port, ready.clone(), is_go.clone()));
-    }
-    for _ in 0..SHAPE.gateways {
-        is_ready.recv().await.unwrap();
-    }
-    let begin = Instant::now();
-    go.send(true).unwrap();
-    while let Some(player) = players.join_next().await {
-        player.unwrap();
-    }
-    begin
 }
 
 /// Reads the live stream until every alarm has been raised; when that was, and how many bytes.

@@ -8,12 +8,13 @@
 //!
 //! - Nothing is told before it is kept: the live stream, answers, "committed" and questions all
 //!   come after the commit of the group that they saw.
-//! - When the disk is full the group is kept and tried again; meanwhile nothing is told, the queue
-//!   fills, and the gateways keep their messages.
+//! - When the disk is full the group is kept and tried again; meanwhile nothing new is told, the
+//!   queue fills, and the gateways keep their messages. Questions are answered with the state last
+//!   committed.
 //! - Time never goes back in the journal, and does not leap with a host's clock that is wrong
 //!   ([`crate::clock`]): the alarm `centre.host_clock` stands while the two differ.
 //!
-//! Limits: [`QUEUE_MAX`] requests wait, a group takes [`GROUP_MAX`] of them or [`GROUP_BYTES_MAX`].
+//! Limits: [`QUEUE_MAX`] requests and [`QUESTIONS_MAX`] questions wait, a group takes [`GROUP_MAX`] of them or [`GROUP_BYTES_MAX`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -39,14 +40,19 @@ mod resume;
 mod shown;
 mod snapshots;
 mod turn;
+mod waiting;
 
 pub use resume::Accepted;
 use snapshots::Snapshots;
 pub(crate) use snapshots::restore;
 use turn::{Group, Loop};
+use waiting::Waiting;
 
 /// Requests that may wait for the loop; whoever sends more waits too.
 pub const QUEUE_MAX: usize = 8_192;
+
+/// Questions that may wait for the loop; whoever asks more waits too.
+pub const QUESTIONS_MAX: usize = 256;
 
 /// Requests of one group.
 pub const GROUP_MAX: usize = 4_096;
@@ -81,8 +87,6 @@ pub enum Request {
     },
     /// Something about the centre itself, which nobody waits for.
     Own(Input),
-    /// A question about what is committed.
-    Ask(Question),
     /// Take old messages out of the journal: one bounded step.
     Prune {
         /// Those judged before this.
@@ -153,7 +157,8 @@ pub enum Outbound {
 pub struct Health {
     /// Number of the last committed entry.
     pub number: AtomicU64,
-    /// When the loop last committed or found nothing to do.
+    /// When the loop last committed or found nothing to do; before that, when the last entry was
+    /// judged.
     pub alive_at_ms: AtomicI64,
     /// The disk refuses commits.
     pub no_room: AtomicBool,
@@ -224,6 +229,7 @@ pub enum CentreError {
 #[derive(Clone)]
 pub struct Centre {
     requests: mpsc::Sender<Request>,
+    questions: mpsc::Sender<Question>,
     live: broadcast::Sender<Arc<Told>>,
     committed: watch::Receiver<u64>,
     full: watch::Receiver<bool>,
@@ -242,6 +248,9 @@ pub enum Unanswered {
     /// There is nobody to answer it.
     #[error(transparent)]
     Ended(#[from] Ended),
+    /// Nothing can be committed, and what last was cannot be read.
+    #[error("nothing can be committed, and there is no earlier state to answer from")]
+    NoRoom,
     /// It broke while it was answered. The loop goes on.
     #[error("the question broke while it was answered; the log says where")]
     Broken,
@@ -261,19 +270,21 @@ impl Centre {
             folder: folder.to_path_buf(),
             cause,
         })?;
-        let (watch, replayed) = resume::resume(&journal, opened, accepted)?;
+        let (watch, replayed) = resume::resume(&journal, opened.snapshot, accepted)?;
         let end = watch.now();
         let clock = Arc::new(if accepted.clock || end == Timestamp::MIN {
             Clock::new(end)
         } else {
             Clock::after(end)
         });
-        let (requests, waiting) = mpsc::channel(QUEUE_MAX);
+        let (requests, taken) = mpsc::channel(QUEUE_MAX);
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (live, _) = broadcast::channel(LIVE_MAX);
         let (committed, following) = watch::channel(journal.last_number());
         let (full, fullness) = watch::channel(false);
         let health = Arc::new(Health {
             quarantine_forgotten: quarantine.forgotten().into(),
+            alive_at_ms: end.0.max(0).into(),
             ..Health::default()
         });
         #[cfg(test)]
@@ -297,13 +308,19 @@ impl Centre {
             clock_told: false,
         };
         run.begin(files, replayed)?;
-        let runtime = Handle::current();
+        let waiting = Waiting {
+            runtime: Handle::current(),
+            requests: taken,
+            questions: asked,
+            asked: Vec::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("centre".into())
-            .spawn(move || run.run(&runtime, waiting))
+            .spawn(move || run.run(waiting))
             .map_err(CentreError::Thread)?;
         let centre = Self {
             requests,
+            questions,
             live,
             committed: following,
             full: fullness,
@@ -333,20 +350,29 @@ impl Centre {
         self.requests.send(request).await.map_err(|_| Ended)
     }
 
-    /// Asks about what is committed. The question runs on the loop's thread: keep it short.
+    /// Asks about what is committed; while the disk is full, about what last was. The question runs
+    /// on the loop's thread, and every reading waits for it: it takes out what only the loop knows,
+    /// and the answer is made outside.
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Watch) -> T + Send + 'static,
     ) -> Result<T, Unanswered> {
         let (answer, given) = oneshot::channel();
-        let ask = Request::Ask(Box::new(move |watch| {
+        let ask: Question = Box::new(move |watch| {
             // It only reads: when it breaks, what is decided is as sound as before.
             let said = catch_unwind(AssertUnwindSafe(|| question(watch)));
             // Whoever asked may have gone away.
             drop(answer.send(said));
-        }));
-        self.requests.send(ask).await.map_err(|_| Ended)?;
-        let said = given.await.map_err(|_| Ended)?;
+        });
+        self.questions.send(ask).await.map_err(|_| Ended)?;
+        let Ok(said) = given.await else {
+            let ended = self.health.ended.load(Ordering::Acquire);
+            return Err(if ended {
+                Ended.into()
+            } else {
+                Unanswered::NoRoom
+            });
+        };
         said.map_err(|_| {
             tracing::error!("a question broke; the panic before this line says where");
             Unanswered::Broken
@@ -376,8 +402,8 @@ impl Centre {
         self.committed.clone()
     }
 
-    /// Whether the disk refuses commits, as it changes. While it does, no question or command is
-    /// answered.
+    /// Whether the disk refuses commits, as it changes. While it does, no command is answered, and
+    /// questions are with the state last committed.
     pub fn full(&self) -> watch::Receiver<bool> {
         self.full.clone()
     }

@@ -23,12 +23,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use davy_core::alarm::{AlarmChange, AlarmDefinition, Condition, Limit, Subject};
+use davy_core::config::Config;
 use davy_core::hazard::{EvidencePart, Hazard, HazardCommand, HazardStep};
 use davy_core::reading::{Lane, PointId, Timestamp};
-use davy_core::watch::{Input, Watch};
+use davy_core::watch::{Concerns, Input, Watch};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -81,7 +83,6 @@ struct Wait {
 
 /// One half that is to be frozen.
 struct Half {
-    hazard: u64,
     part: EvidencePart,
     found_at: Timestamp,
     /// The occurrence that it was found by.
@@ -139,6 +140,7 @@ impl Freezer {
             .centre
             .ask(move |watch| (lacking(watch, now), watch.number()));
         let (lacking, number) = asked.await?;
+        let lacking: BTreeSet<Key> = lacking.into_iter().collect();
         self.waiting.retain(|key, _| lacking.contains(key));
         for key in lacking {
             self.waiting.entry(key).or_insert(Wait {
@@ -157,18 +159,33 @@ impl Freezer {
         if ready.is_empty() {
             return Ok(());
         }
-        let halves = self.centre.ask(move |watch| halves(watch, &ready)).await?;
+        let found = self.centre.ask(move |watch| {
+            let halves = ready.iter().filter_map(|(id, part)| {
+                let hazard = watch.ledger().hazard(*id)?;
+                Some((hazard.clone(), *part))
+            });
+            let halves: Vec<(Hazard, EvidencePart)> = halves.collect();
+            let defined = (Arc::clone(watch.config()), Arc::clone(watch.concerns()));
+            (halves, defined)
+        });
+        let (halves, defined) = found.await?;
         for half in halves {
-            self.freeze(half, now).await?;
+            self.freeze(half, defined.clone(), now).await?;
         }
         Ok(())
     }
 
     /// Reads one half and files it, or has it wait for another try.
-    async fn freeze(&mut self, half: Half, now: Timestamp) -> Result<(), Unanswered> {
-        let (hazard, part) = (half.hazard, half.part);
+    async fn freeze(
+        &mut self,
+        (found, part): (Hazard, EvidencePart),
+        (config, concerns): (Arc<Config>, Arc<Concerns>),
+        now: Timestamp,
+    ) -> Result<(), Unanswered> {
+        let hazard = found.id;
         let (series, folder) = (self.sinks.series(), self.folder.clone());
         let read = tokio::task::spawn_blocking(move || {
+            let half = half(&config, &concerns, &found, part);
             let frozen = freeze(&series, &folder, &half);
             (half, frozen)
         });
@@ -220,7 +237,7 @@ impl Freezer {
 }
 
 /// The halves that are due at `now` and not filed.
-fn lacking(watch: &Watch, now: Timestamp) -> BTreeSet<Key> {
+fn lacking(watch: &Watch, now: Timestamp) -> Vec<Key> {
     let hazards = watch.ledger().hazards();
     let halves = hazards.flat_map(|hazard| {
         let after = now >= hazard.found_at + REACH;
@@ -241,36 +258,27 @@ fn part_of(part: EvidencePart, moment: Timestamp) -> (Timestamp, Timestamp) {
     }
 }
 
-fn halves(watch: &Watch, keys: &[Key]) -> Vec<Half> {
-    let found = keys.iter().filter_map(|(id, part)| {
-        let hazard = watch.ledger().hazard(*id)?;
-        Some(half(watch, hazard, *part))
-    });
-    found.collect()
-}
-
-fn half(watch: &Watch, hazard: &Hazard, part: EvidencePart) -> Half {
-    let points = points_of(watch, hazard);
-    let config = watch.config();
+/// What is to be read. The search for neighbours goes over all points, so it is not for the loop's
+/// thread.
+fn half(config: &Config, concerns: &Concerns, hazard: &Hazard, part: EvidencePart) -> Half {
+    let alarm = concerns.find(&hazard.origin.alarm);
+    let points = points_of(config, alarm);
     let tags = points
         .iter()
         .map(|point| config.points[point.index()].tag.clone());
     Half {
-        hazard: hazard.id,
         part,
         found_at: hazard.found_at,
         occurrence: hazard.occurrences.first().copied(),
         tags: tags.collect(),
-        limits: limits_of(watch, &points),
+        limits: limits_of(config, &points),
         rule: serde_json::to_value(hazard.rule).unwrap_or_default(),
     }
 }
 
 /// The point itself and its neighbours; of a unit or gateway, its first points.
-fn points_of(watch: &Watch, hazard: &Hazard) -> Vec<PointId> {
-    let config = watch.config();
+fn points_of(config: &Config, alarm: Option<usize>) -> Vec<PointId> {
     let all = || (0..).map(PointId).zip(&config.points);
-    let alarm = watch.find_alarm(&hazard.origin.alarm);
     let subject = alarm.map(|place| &config.alarms[place].subject);
     let found: Vec<PointId> = match subject {
         Some(Subject::Point(own)) => {
@@ -298,9 +306,8 @@ fn points_of(watch: &Watch, hazard: &Hazard) -> Vec<PointId> {
     found
 }
 
-fn limits_of(watch: &Watch, points: &[PointId]) -> Value {
-    let alarms = &watch.config().alarms;
-    let limits = points.iter().flat_map(|point| limits_at(alarms, *point));
+fn limits_of(config: &Config, points: &[PointId]) -> Value {
+    let limits = (points.iter()).flat_map(|point| limits_at(&config.alarms, *point));
     limits
         .map(|(alarm, limit)| {
             json!({
@@ -315,8 +322,8 @@ fn limits_of(watch: &Watch, points: &[PointId]) -> Value {
         .collect()
 }
 
-/// The limits of a point. They are found and not looked for: in a flood this runs on the loop's
-/// thread for many points, and the configuration has its limits first, in the order of the points.
+/// The limits of a point. They are found and not looked for: in a flood this runs for many points,
+/// and the configuration has its limits first, in the order of the points.
 fn limits_at(
     alarms: &[AlarmDefinition],
     own: PointId,

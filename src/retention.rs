@@ -146,8 +146,10 @@ fn behind(sinks: &Sinks, held: u64) -> Vec<String> {
 async fn tell(centre: &Centre, holding: &[String]) -> Result<(), Unanswered> {
     let active = !holding.is_empty();
     let is_told = centre.ask(|watch: &Watch| {
-        let mut alarms = watch.engine().alarms();
-        alarms.any(|view| view.name == ALARM && view.axes.active)
+        let standing = watch
+            .find_alarm(ALARM)
+            .and_then(|place| watch.engine().standing(place));
+        standing.is_some_and(|standing| standing.active_since.is_some())
     });
     if is_told.await? == active {
         return Ok(());

@@ -9,7 +9,8 @@
     missing_docs,
     unreachable_pub,
     clippy::expect_used,
-    reason = "shared by three benches, each of which uses a part of it"
+    clippy::disallowed_methods,
+    reason = "shared by four benches, each of which uses a part of it"
 )]
 
 use std::collections::BTreeMap;
@@ -17,9 +18,10 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use davy::broker::Accounts;
+use davy::clock::Clock;
 use davy::serve::{self, Mqtt, Serving};
 use davy_core::config::{Config, SourceFile, check};
 use davy_core::delivery::{MessageNumber, Stored};
@@ -31,6 +33,7 @@ use davy_gateway::publish::catalogue::Catalogue;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 pub const GROUP: &str = "bench";
 pub const HOST_ID: &str = "davy";
@@ -342,6 +345,28 @@ impl Script {
         })
         .await;
     }
+}
+
+/// One message of each unit of a site, with the same value for every point; when the first was
+/// handed over. Returns when all are committed.
+pub async fn send(config: &Arc<Config>, shape: Shape, port: u16, run: u64, value: f64) -> Instant {
+    let now = Clock::new(Timestamp(0)).now();
+    let (ready, mut is_ready) = mpsc::channel(shape.gateways);
+    let (go, is_go) = watch::channel(false);
+    let mut players = JoinSet::new();
+    for gateway in 0..shape.gateways {
+        let script = Script::new(config, gateway, (run, 1), now, value);
+        players.spawn(script.play(port, ready.clone(), is_go.clone()));
+    }
+    for _ in 0..shape.gateways {
+        is_ready.recv().await.expect("a gateway is ready");
+    }
+    let begin = Instant::now();
+    go.send(true).expect("the gateways wait");
+    while let Some(player) = players.join_next().await {
+        player.expect("a gateway's load");
+    }
+    begin
 }
 
 async fn until(events: &mut EventLoop, mut is_done: impl FnMut(&Packet) -> bool) {

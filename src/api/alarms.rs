@@ -1,17 +1,19 @@
 //! The alarm list: what is active or unanswered, one occurrence in full, acknowledge and reset.
 
+use std::cmp::Reverse;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use davy_core::alarm::{
-    AlarmChange, AlarmView, Axes, Command, Condition, Limit, State as AlarmState,
-};
-use davy_core::reading::{Lane, Quality};
+use axum::response::Response;
+use davy_core::alarm::{AlarmChange, Axes, Command, Condition, Limit, Listed, State as AlarmState};
+use davy_core::reading::{Lane, PointId, Quality, Timestamp};
 use davy_core::watch::{Effect, Input, Watch};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::defined::{Defined, made};
 use super::fault::Fault;
 use super::given::{Body, FromGiven, Given, Path, Query};
 use super::problem::answered;
@@ -88,58 +90,126 @@ impl FromGiven for ListQuery {
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Alarms>, Problem> {
+) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(ROWS_MAX);
-    let alarms = shared.centre.ask(move |watch| {
-        let mut views: Vec<AlarmView<'_>> = watch.engine().alarms().collect();
-        views.sort_by_key(|view| {
-            let newest_first = std::cmp::Reverse((view.raised_at, view.occurrence));
-            let never = view.occurrence == 0;
-            (never, view.axes.acknowledged, view.priority, newest_first)
-        });
-        let skip = match query.after {
-            None => 0,
-            Some(after) => 1 + views.iter().position(|view| view.occurrence == after)?,
-        };
-        Some(Alarms {
-            number: watch.number(),
-            total: views.len(),
-            alarms: (views.iter().skip(skip).take(limit))
-                .map(|view| row(watch, view))
-                .collect(),
-        })
-    });
+    let page = shared
+        .centre
+        .ask(move |watch| page(watch, query.after, limit));
     let gone = || Problem::not_found("the occurrence of `after` has left the list: begin again");
-    alarms.await?.map(Json).ok_or_else(gone)
+    let page = page.await?.ok_or_else(gone)?;
+    made(move || Alarms {
+        number: page.number,
+        total: page.total,
+        alarms: (page.seen.into_iter())
+            .map(|seen| row(&page.defined, seen))
+            .collect(),
+    })
+    .await
 }
 
-fn row(watch: &Watch, view: &AlarmView<'_>) -> Alarm {
-    let config = watch.config();
-    let definition = &config.alarms[view.alarm];
-    let point = view.point.map(|point| &config.points[point.index()]);
-    let (_, subject) = watch.subject(definition);
-    let limit = limit_of(definition.condition);
-    Alarm {
-        occurrence: view.occurrence,
-        alarm: view.name.to_owned(),
-        tag: point.map(|point| point.tag.clone()),
-        subject: (&subject).into(),
-        source: watch.sources_of(view.alarm).next().map(str::to_owned),
-        setpoint: word_of(definition.condition),
-        priority: view.priority.into(),
-        state: view.state,
+/// What the loop hands out of one page of the list.
+struct Page {
+    number: u64,
+    total: usize,
+    seen: Vec<Seen>,
+    defined: Defined,
+}
+
+/// What the loop alone knows of one alarm; the rest of its row follows from the configuration.
+struct Seen {
+    listed: Listed,
+    point: Option<PointId>,
+    axes: Axes,
+    unknown: bool,
+    would_be_in_alarm: bool,
+    changed_at: Timestamp,
+    value: Option<f64>,
+    quality: Quality,
+    sounds: bool,
+    acknowledged_by: Option<String>,
+}
+
+/// One page, on the loop's thread: only the alarms of the page are put in order and looked at.
+/// `None` when the occurrence of `after` has left the list.
+fn page(watch: &Watch, after: Option<u64>, limit: usize) -> Option<Page> {
+    let engine = watch.engine();
+    let mut listed: Vec<Listed> = engine.listed().collect();
+    let total = listed.len();
+    if let Some(after) = after {
+        let last = place(listed.iter().find(|one| one.occurrence == after)?);
+        listed.retain(|one| place(one) > last);
+    }
+    if listed.len() > limit {
+        listed.select_nth_unstable_by_key(limit, place);
+        listed.truncate(limit);
+    }
+    listed.sort_unstable_by_key(place);
+    Some(Page {
+        number: watch.number(),
+        total,
+        seen: (listed.into_iter())
+            .filter_map(|one| seen(watch, one))
+            .collect(),
+        defined: watch.into(),
+    })
+}
+
+/// Where an alarm stands in the list.
+fn place(listed: &Listed) -> impl Ord + use<> {
+    let newest_first = Reverse((listed.raised_at, listed.occurrence));
+    (
+        listed.occurrence == 0,
+        listed.acknowledged,
+        listed.priority,
+        newest_first,
+        listed.alarm,
+    )
+}
+
+fn seen(watch: &Watch, listed: Listed) -> Option<Seen> {
+    let view = watch.engine().row(&listed)?;
+    Some(Seen {
+        listed,
+        point: view.point,
         axes: view.axes,
-        lane: view.lane,
         unknown: view.unknown,
         would_be_in_alarm: view.would_be_in_alarm,
-        raised_at_ms: view.raised_at.0,
-        changed_at_ms: view.changed_at.0,
+        changed_at: view.changed_at,
         value: view.value,
-        limit: limit.map(|limit| limit.limit),
-        unit: point.map(|point| point.unit.clone()),
-        quality: view.point.map(|_| view.quality),
+        quality: view.quality,
         sounds: view.sounds,
         acknowledged_by: view.acknowledged_by.map(str::to_owned),
+    })
+}
+
+fn row(defined: &Defined, seen: Seen) -> Alarm {
+    let config = &defined.config;
+    let listed = seen.listed;
+    let definition = &config.alarms[listed.alarm];
+    let point = seen.point.map(|point| &config.points[point.index()]);
+    let (_, subject) = config.subject(definition);
+    let limit = limit_of(definition.condition);
+    Alarm {
+        occurrence: listed.occurrence,
+        alarm: definition.name.clone(),
+        tag: point.map(|point| point.tag.clone()),
+        subject: (&subject).into(),
+        source: defined.source_of(listed.alarm).map(str::to_owned),
+        setpoint: word_of(definition.condition),
+        priority: listed.priority.into(),
+        state: listed.state,
+        axes: seen.axes,
+        lane: listed.lane,
+        unknown: seen.unknown,
+        would_be_in_alarm: seen.would_be_in_alarm,
+        raised_at_ms: listed.raised_at.0,
+        changed_at_ms: seen.changed_at.0,
+        value: seen.value,
+        limit: limit.map(|limit| limit.limit),
+        unit: point.map(|point| point.unit.clone()),
+        quality: seen.point.map(|_| seen.quality),
+        sounds: seen.sounds,
+        acknowledged_by: seen.acknowledged_by,
     }
 }
 
@@ -213,21 +283,22 @@ pub(super) async fn one(
     Path(ByOccurrence { occurrence }): Path<ByOccurrence>,
 ) -> Result<Json<AlarmDetail>, Problem> {
     let found = shared.centre.ask(move |watch| {
-        let view = watch.engine().occurrence(occurrence)?;
-        Some(detail(watch, &view))
+        let listed = watch.engine().listed_as(occurrence)?;
+        Some((Defined::from(watch), seen(watch, listed)?))
     });
-    let mut found = found.await?.ok_or_else(|| {
+    let (defined, seen) = found.await?.ok_or_else(|| {
         Problem::not_found(format!("no occurrence {occurrence} in the alarm list"))
     })?;
+    let mut found = detail(&defined, seen);
     found.history = history(&shared, occurrence).await?;
     Ok(Json(found))
 }
 
-fn detail(watch: &Watch, view: &AlarmView<'_>) -> AlarmDetail {
-    let definition = &watch.config().alarms[view.alarm];
+fn detail(defined: &Defined, seen: Seen) -> AlarmDetail {
+    let definition = &defined.config.alarms[seen.listed.alarm];
     let guidance = &definition.guidance;
     AlarmDetail {
-        row: row(watch, view),
+        row: row(defined, seen),
         guidance: Guidance {
             cause: (&guidance.cause).into(),
             consequence: (&guidance.consequence).into(),

@@ -19,7 +19,7 @@ use super::{Shared, alarms, hazards, health, live, points, session, site};
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Davy",
-    description = "Early warning for major hazard sources: the centre's interface"
+    description = "Early warning for major hazard sources: the centre's interface. While the disk is full no command is taken (`no_room`), and questions are answered with the state last committed; such an answer carries the header `x-davy-as-of-ms`, when that was"
 ))]
 struct Document;
 

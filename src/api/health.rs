@@ -95,7 +95,8 @@ fn status(ok: bool) -> StatusCode {
 pub(super) async fn metrics(State(shared): Api) -> Response {
     let mut text = Exposition::default();
     of_the_shell(&shared, &mut text);
-    // While the disk is full the loop answers nothing; what the shell knows is told all the same.
+    // While the disk is full the loop answers with an earlier state, which would be no measure of
+    // now; what the shell knows is told all the same.
     let mut full = shared.centre.full();
     tokio::select! {
         biased;
@@ -179,8 +180,8 @@ fn of_the_door(shared: &Shared, text: &mut Exposition) {
 
 fn of_the_core(watch: &Watch) -> Exposition {
     let mut text = Exposition::default();
-    text.line("alarms", "", watch.engine().alarms().count() as u64);
     let engine = watch.engine().counters().untimely;
+    text.line("alarms", "", watch.engine().listed_count() as u64);
     text.line("readings_out_of_order_total", "", engine.out_of_order);
     text.line("readings_from_future_total", "", engine.from_future);
     text.line("clock_steps_back_total", "", engine.backwards_steps);

@@ -16,10 +16,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ use crate::sinks::Sinks;
 
 mod alarms;
 mod console;
+mod defined;
 mod document;
 mod door;
 mod fault;
@@ -59,6 +61,10 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Rows of a list, unless fewer are asked for.
 pub const ROWS_MAX: usize = 10_000;
+
+/// Header of an answer that shows an earlier state, since nothing can be committed: when it was
+/// committed, in ms.
+const AS_OF_MS: HeaderName = HeaderName::from_static("x-davy-as-of-ms");
 
 /// What the handlers share.
 pub struct Shared {
@@ -150,16 +156,26 @@ async fn guard(State(shared): Api, request: Request, next: Next) -> Response {
     {
         return problem.into_response();
     }
-    // Nothing waits for room on the disk: whoever asks is told that there is none.
-    if !request.uri().path().starts_with("/api/v1/") || request.uri().path() == "/api/v1/live" {
+    let is_told = request.uri().path() == "/api/v1/live" || signs_in;
+    if is_told || !request.uri().path().starts_with("/api/v1/") {
         return next.run(request).await;
     }
     let mut full = shared.centre.full();
-    tokio::select! {
-        biased;
-        Ok(_) = full.wait_for(|full| *full) => Problem::no_room().into_response(),
-        response = next.run(request) => response,
+    if tells {
+        // No command waits for room on the disk: whoever gives one is told that there is none.
+        return tokio::select! {
+            biased;
+            Ok(_) = full.wait_for(|full| *full) => Problem::no_room().into_response(),
+            response = next.run(request) => response,
+        };
     }
+    let was_full = *full.borrow();
+    let mut response = next.run(request).await;
+    if was_full || *full.borrow() {
+        let at_ms = shared.centre.health().alive_at_ms.load(Ordering::Acquire);
+        response.headers_mut().insert(AS_OF_MS, at_ms.into());
+    }
+    response
 }
 
 /// Whether a `Host` header names this machine, with or without a port.

@@ -1,13 +1,18 @@
 //! Points: what they are, their latest value, and their trend.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
-use davy_core::alarm::{Condition, Subject};
-use davy_core::reading::{PointId, Quality, Timestamp};
+use axum::response::Response;
+use davy_core::alarm::{AlarmDefinition, Condition, Subject};
+use davy_core::config::Config;
+use davy_core::reading::{PointId, Quality, Reading, Timestamp};
 use davy_core::watch::Watch;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::defined::made;
 use super::fault::{Code, Fault, Place};
 use super::given::{FromGiven, Given, MOMENTS_MS, Path, Query, numbers};
 use super::site::{Trust, Words, no_source};
@@ -66,23 +71,27 @@ impl FromGiven for ListQuery {
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Vec<Point>>, Problem> {
-    let points = shared.centre.ask(move |watch| {
-        let wanted = query.source.as_deref();
+) -> Result<Response, Problem> {
+    let source = query.source.clone();
+    let known = shared.centre.ask(move |watch| {
+        let wanted = source.as_deref();
         if let Some(fault) = wanted.and_then(|source| no_source(watch, source)) {
             return Err(fault);
         }
-        let points = &watch.config().points;
-        let limits = limits_by_point(watch);
-        let shown = (0..)
-            .map(PointId)
-            .zip(points)
-            .zip(limits)
-            .filter(|((_, point), _)| wanted.is_none() || point.source.as_deref() == wanted)
-            .map(|((id, _), limits)| shown(watch, id, limits));
-        Ok(shown.collect())
+        let ids = (0..).map(PointId).take(watch.config().points.len());
+        let seen: Vec<Seen> = ids.map(|id| seen(watch, id)).collect();
+        Ok((Arc::clone(watch.config()), seen))
     });
-    Ok(Json(points.await??))
+    let (config, seen) = known.await??;
+    made(move || -> Vec<Point> {
+        let wanted = query.source.as_deref();
+        let points = config.points.iter().zip(seen).zip(limits_by_point(&config));
+        points
+            .filter(|((point, _), _)| wanted.is_none() || point.source.as_deref() == wanted)
+            .map(|((point, seen), limits)| shown(point, seen, limits))
+            .collect()
+    })
+    .await
 }
 
 /// Which point.
@@ -105,44 +114,61 @@ impl FromGiven for ByTag {
 pub(super) async fn one(
     State(shared): Api,
     Path(ByTag { tag }): Path<ByTag>,
-) -> Result<Json<Point>, Problem> {
+) -> Result<Response, Problem> {
     let wanted = tag.clone();
     let found = shared.centre.ask(move |watch| {
         let id = watch.directory().find(&wanted)?;
-        let limits = limits_by_point(watch).swap_remove(id.index());
-        Some(shown(watch, id, limits))
+        Some((Arc::clone(watch.config()), id, seen(watch, id)))
     });
-    let found = found.await?;
-    found.map(Json).ok_or_else(|| no_point(&tag))
+    let (config, id, seen) = found.await?.ok_or_else(|| no_point(&tag))?;
+    made(move || {
+        let own = config
+            .alarms
+            .iter()
+            .filter(|alarm| alarm.subject == Subject::Point(id));
+        let limits = own.filter_map(limit_of).map(|(_, limit)| limit).collect();
+        shown(&config.points[id.index()], seen, limits)
+    })
+    .await
 }
 
 pub(super) fn no_point(tag: &str) -> Problem {
     Problem::not_found(format!("no point `{tag}` in the configuration"))
 }
 
+/// What the loop alone knows of a point: its latest live reading, and what became of its quality.
+type Seen = (Option<Reading>, Quality);
+
+fn seen(watch: &Watch, id: PointId) -> Seen {
+    (watch.engine().last(id), watch.engine().quality(id))
+}
+
 /// The limits of each point, in the order of the configuration.
-fn limits_by_point(watch: &Watch) -> Vec<Vec<PointLimit>> {
-    let config = watch.config();
+fn limits_by_point(config: &Config) -> Vec<Vec<PointLimit>> {
     let mut limits: Vec<Vec<PointLimit>> = config.points.iter().map(|_| Vec::new()).collect();
-    for alarm in &config.alarms {
-        if let (Subject::Point(point), Condition::Limit(limit)) = (&alarm.subject, alarm.condition)
-        {
-            limits[point.index()].push(PointLimit {
-                alarm: alarm.name.clone(),
-                setpoint: limit.setpoint.word(),
-                limit: limit.limit,
-                reset: limit.reset,
-                priority: alarm.priority.into(),
-                figure_source: (&*alarm.figure_source).into(),
-            });
-        }
+    for (point, limit) in config.alarms.iter().filter_map(limit_of) {
+        limits[point.index()].push(limit);
     }
     limits
 }
 
-fn shown(watch: &Watch, id: PointId, limits: Vec<PointLimit>) -> Point {
-    let point = &watch.config().points[id.index()];
-    let last = watch.engine().last(id);
+/// The point that an alarm limits, and how.
+fn limit_of(alarm: &AlarmDefinition) -> Option<(PointId, PointLimit)> {
+    let (Subject::Point(point), Condition::Limit(limit)) = (&alarm.subject, alarm.condition) else {
+        return None;
+    };
+    let shown = PointLimit {
+        alarm: alarm.name.clone(),
+        setpoint: limit.setpoint.word(),
+        limit: limit.limit,
+        reset: limit.reset,
+        priority: alarm.priority.into(),
+        figure_source: (&*alarm.figure_source).into(),
+    };
+    Some((*point, shown))
+}
+
+fn shown(point: &davy_core::point::Point, (last, quality): Seen, limits: Vec<PointLimit>) -> Point {
     let value = last.map(|reading| reading.value);
     Point {
         tag: point.tag.clone(),
@@ -156,7 +182,7 @@ fn shown(watch: &Watch, id: PointId, limits: Vec<PointLimit>) -> Point {
         gateway: point.gateway.clone(),
         device: point.device.clone(),
         value: value.filter(|value| value.is_finite()),
-        quality: watch.engine().quality(id),
+        quality,
         sampled_at_ms: last.map(|reading| reading.sampled_at.0),
         limits,
     }

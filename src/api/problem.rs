@@ -96,8 +96,8 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "no_room",
             "the disk is full or fails: nothing can be committed",
-            "questions and commands are answered once there is room; \
-             a command that was already given is carried out then",
+            "no command is taken; one that was already given is carried out once there is room. \
+             Questions are answered with the state last committed, if there is one",
         )
     }
 
@@ -170,6 +170,7 @@ impl From<Unanswered> for Problem {
     fn from(why: Unanswered) -> Self {
         match why {
             Unanswered::Ended(ended) => ended.into(),
+            Unanswered::NoRoom => Self::no_room(),
             Unanswered::Broken => Self::internal("answering a question", &why),
         }
     }

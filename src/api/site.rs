@@ -1,18 +1,21 @@
 //! The site, its sources with their colours, and its gateways.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use davy_core::alarm::{State as AlarmState, Subject};
+use axum::response::Response;
+use davy_core::alarm::Listed;
 use davy_core::config::Industry;
-use davy_core::reading::{BadCause, PointId};
-use davy_core::warning::Colour;
+use davy_core::reading::{BadCause, PointId, Quality};
+use davy_core::warning::{Colour, Warning};
 use davy_core::watch::Watch;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::defined::{Defined, Named, made};
 use super::fault::{Allowed, Code, Fault, Place};
 use super::{Api, Problem};
 
@@ -105,88 +108,71 @@ pub(super) struct Source {
     hazards_open: u32,
 }
 
-/// An alarm by name, and what it is about.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Named {
-    alarm: String,
-    /// The point that it is about, if it is about one.
-    tag: Option<String>,
-    /// Empty for an alarm that is no longer configured.
-    subject: Words,
-}
-
-fn named(watch: &Watch, alarm: &str) -> Named {
-    let definition = watch.find_alarm(alarm);
-    let definition = definition.and_then(|place| watch.config().alarms.get(place));
-    let (subject, is_point) = definition
-        .map(|definition| {
-            let is_point = matches!(definition.subject, Subject::Point(_));
-            (watch.subject(definition), is_point)
-        })
-        .unwrap_or_default();
-    Named {
-        alarm: alarm.to_owned(),
-        tag: is_point.then_some(subject.0),
-        subject: (&subject.1).into(),
-    }
-}
-
 /// Every major hazard source with its colour.
 #[utoipa::path(get, path = "/api/v1/sources", responses((status = 200, body = Vec<Source>)))]
-pub(super) async fn sources(State(shared): Api) -> Result<Json<Vec<Source>>, Problem> {
-    Ok(Json(shared.centre.ask(all_sources).await?))
+pub(super) async fn sources(State(shared): Api) -> Result<Response, Problem> {
+    let known = shared.centre.ask(known).await?;
+    made(move || all_sources(&known)).await
+}
+
+/// What the loop alone knows of the sources.
+struct Known {
+    defined: Defined,
+    warnings: Vec<Warning>,
+    alarms: Vec<Listed>,
+    /// By point: the quality of its latest reading; none before the first.
+    qualities: Vec<Option<Quality>>,
+    /// By source: open entries of the ledger.
+    hazards: BTreeMap<String, u32>,
+}
+
+fn known(watch: &Watch) -> Known {
+    let points = (0..).map(PointId).take(watch.config().points.len());
+    let quality = |id| watch.engine().last(id).map(|reading| reading.quality);
+    Known {
+        defined: watch.into(),
+        warnings: watch.warnings().to_vec(),
+        alarms: watch.engine().listed().collect(),
+        qualities: points.map(quality).collect(),
+        hazards: watch.ledger().open_by_source().clone(),
+    }
 }
 
 /// What a source's alarms come to.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Sum {
     active: u32,
     unacknowledged: u32,
-    worst: Option<(u8, bool, u64, String, AlarmState)>,
+    worst: Option<Listed>,
 }
 
-fn all_sources(watch: &Watch) -> Vec<Source> {
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for alarm in watch.engine().alarms() {
-        for source in watch.sources_of(alarm.alarm) {
-            let sum = sums.entry(source).or_default();
-            sum.active += u32::from(alarm.axes.active);
-            sum.unacknowledged += u32::from(!alarm.axes.acknowledged);
-            // The highest priority first; of equal ones the unanswered, then the newest.
-            let rank = (
-                u8::from(alarm.priority),
-                alarm.axes.acknowledged,
-                u64::MAX - alarm.occurrence,
-            );
-            let better = sum
-                .worst
-                .as_ref()
-                .is_none_or(|(priority, acked, occurrence, ..)| {
-                    rank < (*priority, *acked, u64::MAX - occurrence)
-                });
-            if better {
-                sum.worst = Some((
-                    rank.0,
-                    rank.1,
-                    alarm.occurrence,
-                    alarm.name.to_owned(),
-                    alarm.state,
-                ));
-            }
+impl Sum {
+    fn add(&mut self, alarm: Listed) {
+        self.active += u32::from(alarm.active);
+        self.unacknowledged += u32::from(!alarm.acknowledged);
+        // The highest priority first; of equal ones the unanswered, then the newest.
+        let rank = |alarm: &Listed| {
+            let newest_first = Reverse(alarm.occurrence);
+            (alarm.priority, alarm.acknowledged, newest_first)
+        };
+        if self.worst.is_none_or(|worst| rank(&alarm) < rank(&worst)) {
+            self.worst = Some(alarm);
         }
     }
-    let mut hazards: BTreeMap<&str, u32> = BTreeMap::new();
-    for hazard in watch.ledger().hazards() {
-        if let (true, Some(source)) = (hazard.state.is_open(), &hazard.origin.source) {
-            *hazards.entry(source).or_default() += 1;
+}
+
+fn all_sources(known: &Known) -> Vec<Source> {
+    let config = &known.defined.config;
+    let mut sums = vec![Sum::default(); config.sources.len()];
+    for alarm in &known.alarms {
+        for source in known.defined.concerns.sources_of(alarm.alarm) {
+            sums[*source].add(*alarm);
         }
     }
-    let config = watch.config();
-    let mut sights = sights(watch);
-    (config.sources.iter().zip(watch.warnings()))
-        .map(|(source, warning)| {
+    let mut sights = sights(known);
+    (config.sources.iter().zip(&known.warnings).zip(sums))
+        .map(|((source, warning), sum)| {
             let sight = sights.remove(source.id.as_str()).unwrap_or_default();
-            let sum = sums.remove(source.id.as_str()).unwrap_or_default();
             let why = warning.why.iter();
             Source {
                 id: source.id.clone(),
@@ -196,22 +182,25 @@ fn all_sources(watch: &Watch) -> Vec<Source> {
                 owners: serde_json::to_value(&source.owners).unwrap_or_default(),
                 colour: warning.colour,
                 colour_since_ms: (warning.colour != Colour::None).then_some(warning.since.0),
-                why: why.map(|alarm| named(watch, alarm)).collect(),
+                why: why.map(|alarm| known.defined.named(alarm)).collect(),
                 held_until_ms: warning.held_until(&config.warning).map(|until| until.0),
-                worst: sum.worst.map(|(priority, _, occurrence, alarm, state)| {
-                    let named = named(watch, &alarm);
-                    json!({ "alarm": alarm, "tag": named.tag, "subject": named.subject,
-                            "occurrence": occurrence, "priority": priority, "state": state })
-                }),
+                worst: sum.worst.map(|alarm| worst(&known.defined, &alarm)),
                 points: sight.points,
                 points_bad: sight.bad,
                 points_unknown: sight.unknown,
                 active: sum.active,
                 unacknowledged: sum.unacknowledged,
-                hazards_open: hazards.get(source.id.as_str()).copied().unwrap_or(0),
+                hazards_open: known.hazards.get(&source.id).copied().unwrap_or(0),
             }
         })
         .collect()
+}
+
+fn worst(defined: &Defined, alarm: &Listed) -> Value {
+    let name = &defined.config.alarms[alarm.alarm].name;
+    let named = defined.named(name);
+    json!({ "alarm": name, "tag": named.tag, "subject": named.subject,
+            "occurrence": alarm.occurrence, "priority": alarm.priority, "state": alarm.state })
 }
 
 /// How many points of a source can be seen.
@@ -223,22 +212,21 @@ struct Sight {
 }
 
 /// By source. The points of one mostly stand together, so that most names are compared once.
-fn sights(watch: &Watch) -> BTreeMap<&str, Sight> {
-    let points = &watch.config().points;
+fn sights(known: &Known) -> BTreeMap<&str, Sight> {
+    let points = &known.defined.config.points;
     let mut sights: BTreeMap<&str, Sight> = BTreeMap::new();
-    let mut ids = (0..).map(PointId);
+    let mut qualities = known.qualities.iter();
     for together in points.chunk_by(|one, next| one.source == next.source) {
-        let ids = ids.by_ref().take(together.len());
+        let qualities = qualities.by_ref().take(together.len());
         let Some(source) = together.first().and_then(|point| point.source.as_deref()) else {
-            ids.for_each(drop);
+            qualities.for_each(drop);
             continue;
         };
         let sight = sights.entry(source).or_default();
-        for id in ids {
-            let seen = watch.engine().last(id);
+        for quality in qualities {
             sight.points += 1;
-            sight.unknown += u32::from(seen.is_none());
-            sight.bad += u32::from(seen.is_some_and(|seen| !seen.quality.is_good()));
+            sight.unknown += u32::from(quality.is_none());
+            sight.bad += u32::from(quality.is_some_and(|quality| !quality.is_good()));
         }
     }
     sights

@@ -10,7 +10,7 @@ use super::snapshots::restore;
 use super::{CentreError, GROUP_BYTES_MAX, GROUP_MAX};
 use crate::entry;
 use crate::journal::reader::StoredEntry;
-use crate::journal::{Journal, Opened};
+use crate::journal::{Journal, Snapshot};
 
 /// Characters of effects that a fault quotes.
 const QUOTE_MAX: usize = 300;
@@ -28,7 +28,7 @@ pub struct Accepted {
 /// The state after the last entry; and what was accepted, to be journaled first of all.
 pub(super) fn resume(
     journal: &Journal,
-    opened: Opened,
+    snapshot: Option<Snapshot>,
     accepted: Accepted,
 ) -> Result<(Watch, Option<Input>), CentreError> {
     let reader = journal.reader()?;
@@ -39,7 +39,7 @@ pub(super) fn resume(
         differ: None,
     };
     let mut number = 0;
-    if let Some(snapshot) = opened.snapshot {
+    if let Some(snapshot) = snapshot {
         match restore(&snapshot.bytes) {
             Ok(watch) => (resumed.watch, number) = (watch, snapshot.number),
             Err(error) => {

@@ -247,15 +247,16 @@ impl Run {
 
     /// Waits until a commit has failed.
     async fn full(&self) {
-        let mut full = self.centre.full();
-        let failed = full.wait_for(|full| *full);
-        drop(
-            tokio::time::timeout(PATIENCE, failed)
-                .await
-                .unwrap()
-                .unwrap(),
-        );
+        becomes_full(&self.centre, true).await;
     }
+}
+
+/// Waits until the disk refuses commits, or takes them again.
+async fn becomes_full(centre: &Centre, wanted: bool) {
+    let mut full = centre.full();
+    let became = full.wait_for(|full| *full == wanted);
+    let became = tokio::time::timeout(PATIENCE, became).await.unwrap();
+    drop(became.unwrap());
 }
 
 fn acknowledge(occurrence: u64) -> Input {
@@ -366,7 +367,7 @@ async fn a_full_disk_is_told_and_nothing_else_is() {
     health.test_full.store(true, Ordering::Release);
     run.value(2, 2.5).await;
     let (asked, commanded) = (run.centre.clone(), run.centre.clone());
-    let mut ask = tokio::spawn(async move { asked.ask(Watch::number).await });
+    let ask = tokio::spawn(async move { asked.ask(Watch::snapshot).await });
     let mut command = tokio::spawn(async move { commanded.command(acknowledge(99)).await });
     run.full().await;
     assert!(health.no_room.load(Ordering::Acquire));
@@ -377,8 +378,11 @@ async fn a_full_disk_is_told_and_nothing_else_is() {
         "no gateway frees anything"
     );
     assert!(follow.try_recv().is_err(), "nothing is told");
-    assert!(futures::poll!(&mut ask).is_pending(), "nothing is answered");
     assert!(futures::poll!(&mut command).is_pending());
+    // Questions are answered with what is committed, however far the loop has come.
+    let asked = tokio::time::timeout(PATIENCE, ask).await.unwrap();
+    assert_eq!(asked.unwrap().unwrap(), replayed(folder.path(), number));
+    assert!(!run.names().await.contains_key("TF.a.gas2"));
     assert_eq!(
         Reader::open(folder.path()).unwrap().latest().unwrap(),
         number
@@ -391,8 +395,6 @@ async fn a_full_disk_is_told_and_nothing_else_is() {
         answer.unwrap().unwrap(),
         Answer::RefusedAlarm(Refusal::UnknownOccurrence)
     ));
-    let asked = tokio::time::timeout(PATIENCE, ask).await.unwrap();
-    assert!(asked.unwrap().unwrap() > number);
     run.centre.ask(|_| ()).await.unwrap();
     assert!(!health.no_room.load(Ordering::Acquire));
     assert!(run.names().await.contains_key("TF.a.gas2"));
@@ -441,6 +443,39 @@ async fn a_centre_on_a_full_disk_can_be_stopped() {
         "it comes again"
     );
     again.stop().await;
+}
+
+#[tokio::test]
+async fn a_centre_that_never_committed_has_nothing_to_show() {
+    let folder = TempDir::new().unwrap();
+    TEST_FULL_AT_START.with(|full| full.set(true));
+    let run = Run::start(folder.path(), POINTS);
+    TEST_FULL_AT_START.with(|full| full.set(false));
+    let asked = tokio::time::timeout(PATIENCE, run.centre.ask(|_| ())).await;
+    assert!(matches!(asked.unwrap(), Err(Unanswered::NoRoom)));
+    assert_eq!(crate::api::Problem::from(Unanswered::NoRoom).status, 503);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_on_a_full_disk_does_not_wait_behind_messages() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let (number, before) = state(&run.centre).await;
+    let health = run.centre.health();
+    health.test_full.store(true, Ordering::Release);
+    // More than one group takes, and as much as the queue holds behind it.
+    let payload = run.payload(2, 0.1);
+    for _ in 0..QUEUE_MAX {
+        run.send(payload.clone()).await;
+    }
+    run.full().await;
+    let asked = tokio::time::timeout(PATIENCE, state(&run.centre)).await;
+    assert!(asked.unwrap() == (number, before));
+    health.test_full.store(false, Ordering::Release);
+    run.stop().await;
 }
 
 #[tokio::test]
@@ -563,9 +598,16 @@ async fn a_centre_starts_on_a_full_disk_and_says_so() {
     TEST_FULL_AT_START.with(|full| full.set(false));
     let (centre, thread) = started.unwrap();
     assert!(centre.health().no_room.load(Ordering::Acquire));
+    let asked = centre.ask(|watch| (watch.number(), watch.now(), watch.config().points.len()));
+    let asked = tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    let (number, at, points) = asked.unwrap();
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!((number, points), (reader.latest().unwrap(), 4));
+    let as_of_ms = centre.health().alive_at_ms.load(Ordering::Acquire);
+    assert_eq!(as_of_ms, at.0);
     centre.health().test_full.store(false, Ordering::Release);
-    let number = tokio::time::timeout(PATIENCE, centre.ask(Watch::number)).await;
-    assert!(number.unwrap().unwrap() > 0);
+    becomes_full(&centre, false).await;
+    assert!(centre.ask(Watch::number).await.unwrap() > number);
     assert!(!centre.health().no_room.load(Ordering::Acquire));
     centre.stop().await;
     tokio::task::spawn_blocking(move || thread.join().unwrap())
@@ -663,6 +705,7 @@ async fn a_centre_that_stood_still_says_so_and_calls_no_point_lost() {
         .test_ahead_ms
         .store(600_000, Ordering::Release);
     health.test_full.store(false, Ordering::Release);
+    becomes_full(&run.centre, false).await;
     let names = run.names().await;
     let lost = |name: &&String| name.starts_with("TF.") && name.ends_with("loss_of_view");
     assert_eq!(names.keys().find(lost), None, "{names:?}");

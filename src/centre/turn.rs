@@ -13,13 +13,13 @@ use davy_core::gateways::{LinkChange, LinkEvent};
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{RunRanges, Topic};
 use davy_core::watch::{Effect, Input, STOOD_STILL_MIN_MS, Watch};
-use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::shown::{Shown, shown};
+use super::waiting::Waiting;
 use super::{
-    Answer, CentreError, GROUP_BYTES_MAX, GROUP_MAX, Health, Outbound, Question, RETRY_PAUSE,
-    Request, Snapshots, Told,
+    Answer, CentreError, GROUP_BYTES_MAX, GROUP_MAX, Health, Outbound, RETRY_PAUSE, Request,
+    Snapshots, Told,
 };
 use crate::clock::Clock;
 use crate::entry;
@@ -31,7 +31,6 @@ use crate::quarantine::{Quarantine, number_of};
 pub(super) struct Group {
     entries: Vec<Decided>,
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
-    asks: Vec<Question>,
     prunes: Vec<(Timestamp, u64, oneshot::Sender<Option<Pruned>>)>,
     gateways: BTreeSet<String>,
     rebirths: BTreeSet<String>,
@@ -146,37 +145,36 @@ impl Loop {
         Ok(())
     }
 
-    pub(super) fn run(mut self, runtime: &Handle, mut waiting: mpsc::Receiver<Request>) {
+    pub(super) fn run(mut self, mut waiting: Waiting) {
         let _ends = Ends(Arc::clone(&self.health));
         let mut gathered = Vec::with_capacity(GROUP_MAX);
         while !self.group.stop {
-            runtime.block_on(self.gather(&mut waiting, &mut gathered));
+            waiting.gather(self.wait(), &mut gathered);
             for request in gathered.drain(..) {
                 self.take(request);
-                if self.group.bytes >= GROUP_BYTES_MAX && !self.commit_and_release() {
+                if self.group.bytes >= GROUP_BYTES_MAX && !self.commit_and_release(&mut waiting) {
                     return;
                 }
             }
             self.tick();
-            if !self.commit_and_release() {
+            if !self.commit_and_release(&mut waiting) {
                 break;
             }
+            waiting.answer(&self.watch);
+            self.snapshots
+                .turn(self.looked_at, &self.watch, &mut self.journal);
         }
         if self.group.entries.is_empty() {
             self.snapshots.end(&self.watch, &mut self.journal);
         }
     }
 
-    /// Waits for requests or the next deadline, and takes all requests that wait.
-    async fn gather(&self, waiting: &mut mpsc::Receiver<Request>, gathered: &mut Vec<Request>) {
-        let wait = self.watch.next_deadline().map_or(RETRY_PAUSE, |at| {
+    /// How long until the next deadline.
+    fn wait(&self) -> Duration {
+        self.watch.next_deadline().map_or(RETRY_PAUSE, |at| {
             let ms = at.ms_since(self.clock.now()).max(0);
             Duration::from_millis(ms.cast_unsigned()).min(RETRY_PAUSE)
-        });
-        let received = waiting.recv_many(gathered, GROUP_MAX);
-        if let Ok(0) = tokio::time::timeout(wait, received).await {
-            gathered.push(Request::Stop);
-        }
+        })
     }
 
     fn take(&mut self, request: Request) {
@@ -190,7 +188,6 @@ impl Loop {
             Request::Own(input) => {
                 self.decide(&input);
             }
-            Request::Ask(ask) => self.group.asks.push(ask),
             Request::Prune {
                 before,
                 not_after,
@@ -356,39 +353,24 @@ impl Loop {
     }
 
     /// Commits, waiting for room as long as it takes. `false` when the journal cannot go on.
-    fn commit_and_release(&mut self) -> bool {
-        loop {
-            match self.commit() {
-                Ok(()) => break,
-                Err(error @ (JournalError::NoRoom { .. } | JournalError::Storage { .. })) => {
-                    tracing::error!(%error, "nothing can be committed; trying again");
-                    self.set_full(true);
-                    if self.health.stopping.load(Ordering::Acquire) {
-                        tracing::error!("stopping without what could not be committed");
-                        return false;
-                    }
-                    std::thread::park_timeout(RETRY_PAUSE);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the journal cannot go on; the centre stops");
-                    return false;
-                }
-            }
+    fn commit_and_release(&mut self, waiting: &mut Waiting) -> bool {
+        if let Err(error) = self.commit()
+            && !self.wait_for_room(error, waiting)
+        {
+            return false;
         }
         self.set_full(false);
         self.release();
-        self.snapshots
-            .turn(self.looked_at, &self.watch, &mut self.journal);
         true
     }
 
-    fn set_full(&self, full: bool) {
+    pub(super) fn set_full(&self, full: bool) {
         self.health.no_room.store(full, Ordering::Release);
         self.full
             .send_if_modified(|was| std::mem::replace(was, full) != full);
     }
 
-    fn commit(&mut self) -> Result<(), JournalError> {
+    pub(super) fn commit(&mut self) -> Result<(), JournalError> {
         if self.group.entries.is_empty() {
             return Ok(());
         }
@@ -460,9 +442,6 @@ impl Loop {
         }
         for gateway in group.rebirths {
             self.send(Outbound::Rebirth { gateway });
-        }
-        for ask in group.asks {
-            ask(&self.watch);
         }
         for (before, not_after, answer) in group.prunes {
             // Whoever asked may have gone away.

@@ -302,7 +302,6 @@ fn an_entry_is_no_larger_than_it_may_be_whatever_the_rate() {
     }
     series.commit_with(1, None).unwrap();
     let half = Half {
-        hazard: 1,
         part: EvidencePart::Before,
         found_at,
         occurrence: None,

@@ -295,7 +295,7 @@ export const en: Readonly<Record<WordKey, string>> = {
   "field.contingency_plan_short": "Contingency plan",
 
   "room.title": "The centre's disk is full",
-  "room.detail": "New data cannot be kept and no alarm is judged. Free the disk at once; the centre goes on by itself.",
+  "room.detail": "New data cannot be kept and no alarm is judged; this page shows what was last kept. Free the disk at once; the centre goes on by itself.",
   "hand.title": "Not delivered ({count}):",
   "hand.repeat": "Repeat",
   "hand.letgo": "Let go",

@@ -293,7 +293,7 @@ export const zh = {
   "field.contingency_plan_short": "预案",
 
   "room.title": "中心服务器磁盘已满",
-  "room.detail": "新数据无法保存，报警判断已停止。请立即清理磁盘；腾出空间后自动恢复。",
+  "room.detail": "新数据无法保存，报警判断已停止；页面显示的是最后保存的状态。请立即清理磁盘；腾出空间后自动恢复。",
   "hand.title": "{count} 条操作未送达：",
   "hand.repeat": "重发",
   "hand.letgo": "放弃",

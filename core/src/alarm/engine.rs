@@ -32,7 +32,7 @@
 //! - Memory is bounded by the configuration: at most two statuses an alarm (live and late).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ mod reconfigure;
 mod view;
 
 pub use snapshot::Snapshot;
-pub use view::{AlarmView, Standing};
+pub use view::{AlarmView, Listed, Standing};
 
 use condition::ValueCondition;
 use due::Slot;
@@ -167,6 +167,8 @@ pub struct Engine {
     of_point: Vec<u32>,
     /// Every occurrence in the list.
     listed: BTreeMap<u64, (u32, Lane)>,
+    /// Every alarm that is hidden, whatever else holds of it.
+    hidden: BTreeSet<u32>,
     /// The latest occurrence number given.
     occurrences: u64,
     /// Modbus units, by what their points are.
@@ -240,6 +242,7 @@ impl Engine {
             late: LateLane::default(),
             of_point,
             listed: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             occurrences: 0,
             units,
             links,
@@ -298,6 +301,10 @@ impl Engine {
         status.axes = axes;
         status.run.active = axes.active;
         status.run.held = None;
+        self.hidden.remove(&alarm);
+        if status.is_hidden() {
+            self.hidden.insert(alarm);
+        }
         if status.is_listed() {
             self.occurrences += 1;
             status.occurrence = self.occurrences;

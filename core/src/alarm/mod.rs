@@ -36,5 +36,5 @@ pub use change::{AlarmChange, Cause, Command, Effect, Input, Refusal};
 pub use definition::{
     AlarmDefinition, Condition, Guidance, Limit, Priority, Setpoint, Subject, SystemCondition,
 };
-pub use engine::{AlarmView, Counters, Engine, Snapshot, Standing, Untimely};
+pub use engine::{AlarmView, Counters, Engine, Listed, Snapshot, Standing, Untimely};
 pub use state::{Axes, State};

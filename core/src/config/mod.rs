@@ -37,6 +37,8 @@ mod alarms;
 mod multiply;
 mod read;
 
+mod subject;
+
 #[cfg(test)]
 mod tests;
 

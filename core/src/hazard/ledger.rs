@@ -56,6 +56,8 @@ pub struct Ledger {
     newest: BTreeMap<(String, Rule), u64>,
     /// The open entry that an alarm belongs to.
     open_by_alarm: BTreeMap<String, u64>,
+    /// Open entries of each source that has any.
+    open_by_source: BTreeMap<String, u32>,
     /// Moments at which an entry becomes overdue.
     deadlines: BTreeSet<(Timestamp, u64)>,
     /// Moments at which a closed entry can no longer recur.
@@ -280,6 +282,11 @@ impl Ledger {
         self.kept.hazards.values()
     }
 
+    /// Open entries of each source that has any.
+    pub fn open_by_source(&self) -> &BTreeMap<String, u32> {
+        &self.open_by_source
+    }
+
     /// The words of the steps that an entry's state allows, guards aside.
     pub fn allowed(state: HazardState) -> &'static [&'static str] {
         allowed(state)
@@ -383,12 +390,24 @@ impl Ledger {
         for alarm in &hazard.alarms {
             self.open_by_alarm.insert(alarm.clone(), hazard.id);
         }
+        if let Some(source) = &hazard.origin.source {
+            *self.open_by_source.entry(source.clone()).or_default() += 1;
+        }
         if !hazard.deadline_missed {
             self.deadlines.insert((hazard.deadline, hazard.id));
         }
     }
 
     fn unindex(&mut self, hazard: &Hazard) {
+        let source = hazard.origin.source.as_ref();
+        if let Some(source) = source.filter(|_| hazard.state.is_open())
+            && let Some(open) = self.open_by_source.get_mut(source)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.open_by_source.remove(source);
+            }
+        }
         for alarm in &hazard.alarms {
             if self.open_by_alarm.get(alarm) == Some(&hazard.id) {
                 self.open_by_alarm.remove(alarm);

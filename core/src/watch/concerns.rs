@@ -11,7 +11,7 @@ use crate::config::Config;
 
 /// The alarms of each source, and the sources of each alarm.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Concerns {
+pub struct Concerns {
     /// By alarm: its sources. An alarm about a unit or gateway may concern several.
     pub(super) sources_of: Vec<Vec<usize>>,
     /// By source.
@@ -95,13 +95,18 @@ impl Concerns {
         }
     }
 
-    /// The first source that an alarm concerns.
-    pub(super) fn source_of(&self, alarm: usize) -> Option<usize> {
-        self.sources_of.get(alarm)?.first().copied()
+    /// Places of the sources that an alarm concerns.
+    pub fn sources_of(&self, alarm: usize) -> &[usize] {
+        self.sources_of.get(alarm).map_or(&[], Vec::as_slice)
     }
 
-    /// Name → place in the definitions.
-    pub(super) fn find(&self, alarm: &str) -> Option<usize> {
+    /// The first source that an alarm concerns.
+    pub(super) fn source_of(&self, alarm: usize) -> Option<usize> {
+        self.sources_of(alarm).first().copied()
+    }
+
+    /// Place of an alarm in the definitions, by name.
+    pub fn find(&self, alarm: &str) -> Option<usize> {
         self.by_name.get(alarm).copied()
     }
 }
@@ -143,10 +148,8 @@ impl Watch {
 
     /// Ids of the sources that an alarm concerns.
     pub fn sources_of(&self, alarm: usize) -> impl Iterator<Item = &str> {
-        let places = self.concerns.sources_of.get(alarm);
+        let places = self.concerns.sources_of(alarm).iter();
         places
-            .into_iter()
-            .flatten()
             .filter_map(|place| self.config.sources.get(*place))
             .map(|source| source.id.as_str())
     }

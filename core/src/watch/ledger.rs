@@ -155,7 +155,7 @@ impl Watch {
             }
             Condition::System(_) => return None,
         };
-        let (subject, title) = self.subject(alarm);
+        let (subject, title) = self.config.subject(alarm);
         Some(Judged {
             origin: Origin {
                 alarm: alarm.name.clone(),

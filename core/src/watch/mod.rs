@@ -26,11 +26,11 @@ mod concerns;
 mod follow;
 mod ledger;
 mod snapshot;
-mod subject;
 
 #[cfg(test)]
 mod tests;
 
+pub use concerns::Concerns;
 pub use snapshot::{RestoreError, SNAPSHOT_VERSION};
 
 /// A centre that has not looked for so long, in milliseconds, stood still: [`Input::StoodStill`].
@@ -171,7 +171,7 @@ pub struct Watch {
     engine: Engine,
     warnings: Vec<Warning>,
     ledger: Ledger,
-    concerns: concerns::Concerns,
+    concerns: Arc<Concerns>,
     /// Sources whose facts have changed since they were judged.
     dirty: BTreeSet<usize>,
     /// When the colour of a source may change by time alone.
@@ -199,7 +199,7 @@ impl Watch {
             engine: Engine::new(&config.points, &config.alarms),
             warnings: Vec::new(),
             ledger: Ledger::default(),
-            concerns: concerns::Concerns::default(),
+            concerns: Arc::default(),
             dirty: BTreeSet::new(),
             colour_deadlines: BTreeSet::new(),
             taken: Taken::default(),
@@ -304,6 +304,11 @@ impl Watch {
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Which alarms concern which source, by the configuration in force.
+    pub fn concerns(&self) -> &Arc<Concerns> {
+        &self.concerns
     }
 
     /// The files of the configuration in force.
@@ -427,7 +432,7 @@ impl Watch {
     fn adopt(&mut self, files: &[SourceFile], config: Config) {
         self.files = files.to_vec();
         self.directory = Directory::new(&config);
-        self.concerns = concerns::Concerns::new(&config);
+        self.concerns = Arc::new(Concerns::new(&config));
         self.config = Arc::new(config);
     }
 

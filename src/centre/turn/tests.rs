@@ -31,7 +31,8 @@ fn a_gap_that_the_core_wants_filled_is_asked_for_after_the_commit() {
     turn.group.ask("gw", &event);
     turn.group.ask("gw", &LinkEvent::Offline);
     assert!(goes_out.try_recv().is_err(), "not before the commit");
-    assert!(turn.commit_and_release());
+    turn.commit().unwrap();
+    turn.release();
     let mut ranges = Ranges::default();
     ranges.insert_range(first, last);
     let asked = Outbound::Resend {

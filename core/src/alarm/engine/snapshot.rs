@@ -170,6 +170,9 @@ impl Engine {
         for (place, (status, rule)) in (0..).zip(self.live.iter_mut().zip(&self.rules)) {
             if let Some(kept) = snapshot.alarms.get(&*rule.name) {
                 *status = kept.clone();
+                if status.is_hidden() {
+                    self.hidden.insert(place);
+                }
                 if status.is_listed() {
                     self.listed.insert(status.occurrence, (place, Lane::Live));
                 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Engine;
+use super::status::AlarmStatus;
 use crate::alarm::definition::{Priority, Subject, SystemCondition};
 use crate::alarm::state::{Axes, State};
 use crate::reading::{BadCause, Lane, PointId, Quality, Reading, Timestamp};
@@ -57,6 +58,28 @@ pub struct AlarmView<'a> {
     pub sounds: bool,
 }
 
+/// One alarm of the list, without its row: what the list is sorted and counted by. It costs a part
+/// of a row, so that of a list of tens of thousands only one page need be worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Place of its definition.
+    pub alarm: usize,
+    /// Historical for a late one.
+    pub lane: Lane,
+    /// The occurrence; 0 for a hidden alarm that has had none.
+    pub occurrence: u64,
+    /// Gateway's clock: when this occurrence was raised.
+    pub raised_at: Timestamp,
+    /// Its priority.
+    pub priority: Priority,
+    /// What is shown.
+    pub state: State,
+    /// The condition holds.
+    pub active: bool,
+    /// An operator has acknowledged this occurrence, or none is owed.
+    pub acknowledged: bool,
+}
+
 /// Where the live condition of an alarm stands: what colours and the ledger are worked out from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
@@ -76,15 +99,28 @@ impl Engine {
     /// Everything in the list: active, or unanswered, or latched, or hidden. In the order of
     /// occurrence numbers; hidden alarms that are normal come last, in that of their definitions.
     pub fn alarms(&self) -> impl Iterator<Item = AlarmView<'_>> {
-        let listed = self
-            .listed
-            .values()
-            .filter_map(|(alarm, lane)| self.view(*alarm, *lane));
-        let hidden = (0..)
-            .zip(&self.live)
-            .filter(|(_, status)| status.is_hidden() && !status.is_listed())
-            .filter_map(|(alarm, _)| self.view(alarm, Lane::Live));
-        listed.chain(hidden)
+        self.keys()
+            .filter_map(|(alarm, lane)| self.view(alarm, lane))
+    }
+
+    /// The same without the rows.
+    pub fn listed(&self) -> impl Iterator<Item = Listed> {
+        self.keys().filter_map(|key| self.place(key))
+    }
+
+    /// As [`Engine::occurrence`], without the row.
+    pub fn listed_as(&self, occurrence: u64) -> Option<Listed> {
+        self.place(*self.listed.get(&occurrence)?)
+    }
+
+    /// The row of one of the list.
+    pub fn row(&self, listed: &Listed) -> Option<AlarmView<'_>> {
+        self.view(listed.alarm as u32, listed.lane)
+    }
+
+    /// How long the list is.
+    pub fn listed_count(&self) -> usize {
+        self.keys().count()
     }
 
     /// The live alarms of one point whose condition holds, hidden ones too, in the order of
@@ -164,16 +200,47 @@ impl Engine {
         })
     }
 
-    fn view(&self, alarm: u32, lane: Lane) -> Option<AlarmView<'_>> {
+    /// Alarms of the list, in its order.
+    fn keys(&self) -> impl Iterator<Item = (u32, Lane)> {
+        let is_normal = |alarm: &u32| {
+            let status = self.live.get(*alarm as usize);
+            status.is_some_and(|status| status.is_hidden() && !status.is_listed())
+        };
+        let hidden = self.hidden.iter().copied().filter(is_normal);
+        let hidden = hidden.map(|alarm| (alarm, Lane::Live));
+        self.listed.values().copied().chain(hidden)
+    }
+
+    fn place(&self, (alarm, lane): (u32, Lane)) -> Option<Listed> {
         let rule = self.rules.get(alarm as usize)?;
         let status = self.status(alarm, lane)?;
+        Some(Listed {
+            alarm: alarm as usize,
+            lane,
+            occurrence: status.occurrence,
+            raised_at: status.raised_at,
+            priority: rule.priority,
+            state: self.axes(alarm, status)?.state(),
+            active: status.axes.active,
+            acknowledged: status.axes.acknowledged,
+        })
+    }
+
+    /// The axes of a status: a late one is hidden with the live one of its alarm.
+    fn axes(&self, alarm: u32, status: &AlarmStatus) -> Option<Axes> {
         let live = self.live.get(alarm as usize)?;
-        let axes = Axes {
+        Some(Axes {
             active: status.axes.active,
             acknowledged: status.axes.acknowledged,
             latched: status.axes.latched,
             ..live.axes
-        };
+        })
+    }
+
+    fn view(&self, alarm: u32, lane: Lane) -> Option<AlarmView<'_>> {
+        let rule = self.rules.get(alarm as usize)?;
+        let status = self.status(alarm, lane)?;
+        let axes = self.axes(alarm, status)?;
         let point = rule.point().map(PointId);
         let quality = self.quality_of((alarm, lane));
         let latest = point.and_then(|point| self.last(point));

@@ -170,6 +170,14 @@ fn c19_hiding_does_not_acknowledge_and_acknowledging_does_not_hide() {
     assert_eq!(rig.shown(), "SHLVD");
     let view = rig.engine.alarms().next().unwrap();
     assert_eq!(view.process_state, State::Acked);
+    // Hidden and normal, it stands in the list all the same: also after a restart.
+    rig.step("2s", "70");
+    let hidden = rig.engine.alarms().next().unwrap();
+    assert_eq!(
+        (hidden.state, hidden.process_state),
+        (State::Shelved, State::Normal)
+    );
+    assert_eq!((rig.engine.listed_count(), rig.twin.listed_count()), (1, 1));
 }
 
 /// SCADA-LTS/Scada-LTS#2745, #2673: an active alarm cannot be acknowledged.

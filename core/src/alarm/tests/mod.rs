@@ -293,6 +293,21 @@ fn check_change(effect: &Effect) {
 /// What must be true of the list at any time.
 fn check_list(engine: &Engine) {
     let mut seen = std::collections::BTreeSet::new();
+    assert_eq!(engine.listed().count(), engine.alarms().count());
+    for (listed, view) in engine.listed().zip(engine.alarms()) {
+        assert_eq!(engine.row(&listed).as_ref(), Some(&view));
+        assert_eq!((listed.alarm, listed.lane), (view.alarm, view.lane));
+        assert_eq!(
+            (listed.occurrence, listed.raised_at),
+            (view.occurrence, view.raised_at)
+        );
+        assert_eq!((listed.priority, listed.state), (view.priority, view.state));
+        let axes = (view.axes.active, view.axes.acknowledged);
+        assert_eq!((listed.active, listed.acknowledged), axes);
+        if view.process_state != State::Normal {
+            assert_eq!(engine.listed_as(view.occurrence), Some(listed));
+        }
+    }
     for view in engine.alarms() {
         assert_ne!(view.state, State::Normal, "{}", view.name);
         assert!(

@@ -1,5 +1,7 @@
 //! At random: a ledger that is written down and read again before each step goes on as the other.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -149,6 +151,12 @@ proptest! {
             prop_assert_eq!(&said, &take(&mut twin, now, &mut of_twin, one));
             prop_assert_eq!(&ledger, &twin);
             prop_assert_eq!(ledger.next_deadline(), twin.next_deadline());
+            let mut open: BTreeMap<String, u32> = BTreeMap::new();
+            for hazard in ledger.hazards().filter(|hazard| hazard.state.is_open()) {
+                *open.entry(hazard.origin.source.clone().unwrap()).or_default() += 1;
+            }
+            prop_assert_eq!(ledger.open_by_source(), &open);
+            prop_assert_eq!(ledger.open_by_source(), twin.open_by_source());
             for hazard in ledger.hazards() {
                 let normal = hazard.normal_since.is_some();
                 prop_assert!(!normal || hazard.active_alarms.is_empty());

@@ -1,16 +1,16 @@
 //! What an alarm is about, as people call it.
 
-use super::Watch;
+use super::Config;
 use crate::alarm::{AlarmDefinition, Subject};
 use crate::point::Text;
 
-impl Watch {
+impl Config {
     /// What an alarm is about, as a key and in words.
     pub fn subject(&self, alarm: &AlarmDefinition) -> (String, Text) {
-        let gateway = |id: &str| self.config.gateways.iter().find(|gateway| gateway.id == id);
+        let gateway = |id: &str| self.gateways.iter().find(|gateway| gateway.id == id);
         match &alarm.subject {
             Subject::Point(point) => {
-                let point = &self.config.points[point.index()];
+                let point = &self.points[point.index()];
                 (point.tag.clone(), point.name.clone())
             }
             Subject::Unit(id, unit) => {
