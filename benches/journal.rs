@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use davy::journal::verify::verify;
-use davy::journal::{Entry, Journal, Kind};
+use davy::journal::{Journal, Kind, NewEntry};
 use davy_core::reading::Timestamp;
 
 /// As 100 readings in one message.
@@ -48,7 +48,7 @@ fn append(
     for (at, byte) in input.iter_mut().enumerate() {
         *byte = (at.wrapping_mul(2_654_435_761) >> 7) as u8;
     }
-    let entry = Entry {
+    let entry = NewEntry {
         now: Timestamp(1),
         kind: Kind::Message,
         input: &input,

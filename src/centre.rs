@@ -44,7 +44,7 @@ mod waiting;
 
 pub use resume::Accepted;
 use snapshots::Snapshots;
-pub(crate) use snapshots::restore;
+pub(crate) use snapshots::{restore, unpack};
 use turn::{Group, Loop};
 use waiting::Waiting;
 

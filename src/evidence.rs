@@ -26,11 +26,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use davy_core::alarm::{AlarmChange, AlarmDefinition, Condition, Limit, Subject};
+use davy_core::alarm::{AlarmDefinition, Condition, Limit, Subject};
 use davy_core::config::Config;
 use davy_core::hazard::{EvidencePart, Hazard, HazardCommand, HazardStep};
 use davy_core::reading::{Lane, PointId, Timestamp};
-use davy_core::watch::{Concerns, Input, Watch};
+use davy_core::watch::{Concerns, Effect, Input, Watch};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -416,14 +416,22 @@ fn moment(folder: &Path, half: &Half) -> Result<Timestamp, String> {
     let Some(occurrence) = half.occurrence else {
         return Ok(half.found_at);
     };
-    let stored = Reader::open(folder).and_then(|reader| reader.alarm(occurrence));
+    let stored = Reader::open(folder).and_then(|reader| reader.last_change(occurrence));
     let stored = stored.map_err(|error| format!("could not be read: {error}"))?;
-    let change = stored.map(|stored| serde_json::from_str::<AlarmChange>(&stored.json));
-    match change.transpose() {
-        Ok(Some(change)) if change.lane == Lane::Historical => Ok(change.raised_at),
-        Ok(_) => Ok(half.found_at),
-        Err(error) => Err(format!("could not be read: {error}")),
-    }
+    let effects = stored.map(|stored| serde_json::from_slice::<Vec<Effect>>(&stored.effects));
+    let effects = effects
+        .transpose()
+        .map_err(|error| format!("could not be read: {error}"))?;
+    let late = effects
+        .into_iter()
+        .flatten()
+        .rev()
+        .find_map(|effect| match effect {
+            Effect::Alarm(change) if change.occurrence == occurrence => Some(change),
+            _ => None,
+        });
+    let late = late.filter(|change| change.lane == Lane::Historical);
+    Ok(late.map_or(half.found_at, |change| change.raised_at))
 }
 
 #[cfg(test)]

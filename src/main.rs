@@ -293,10 +293,15 @@ fn told(faults: &[Fault]) -> anyhow::Error {
     anyhow::anyhow!("{} faults; nothing was started", faults.len())
 }
 
-fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()> {
+fn need_journal(data: &Path) -> anyhow::Result<()> {
     if !serve::has_journal(data) {
         bail!("no journal in `{}`", data.display());
     }
+    Ok(())
+}
+
+fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()> {
+    need_journal(data)?;
     let bar = bar("chain / 校验链");
     let verified = journal::verify::verify(data, anchors, |done, total| {
         bar.set_length(total);
@@ -307,7 +312,8 @@ fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()>
         .anchor()
         .map_or_else(String::new, |a| a.to_string());
     say(&format!(
-        "the chain holds: {} entries, {} without their bytes; anchor {anchor}",
+        "the chain holds, and alarms, ledger and snapshots agree with it: {} entries, {} without \
+         their bytes; anchor {anchor}",
         verified.entries, verified.pruned
     ));
     if replayed {
@@ -334,11 +340,23 @@ fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()>
             "the replay gives the same{but_for}: entries {from} to {}, {} with effects",
             replayed.through, replayed.with_effects
         ));
+        say(&format!(
+            "{} snapshots are the state that it came to",
+            replayed.snapshots
+        ));
+        if replayed.snapshots_unproven > 0 {
+            say(&format!(
+                "{} snapshots were written by another version, or after an entry that differs: not \
+                 proven",
+                replayed.snapshots_unproven
+            ));
+        }
     }
     Ok(())
 }
 
 fn backup(data: &Path, to: &Path) -> anyhow::Result<()> {
+    need_journal(data)?;
     let bar = bar("backup / 备份");
     let verified = journal::backup::backup(data, to, |done, total| {
         bar.set_length(total);

@@ -3,7 +3,7 @@
 //! A message that makes the loop panic leaves a state that nobody can trust, so the process ends;
 //! what was committed is in the journal. It is noted here first. When the gateway sends it again,
 //! after the next start, it is journaled with its bytes as set aside, and judged by nobody: one bad
-//! message cannot keep a centre down.
+//! message cannot keep a centre down. So is one from which more follows than the journal takes.
 //!
 //! A gateway says a message again in other bytes (in a bundle, with another time and `seq`), so a
 //! numbered one is known by its gateway, run and sequence; by its digest only one without a number.

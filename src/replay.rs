@@ -1,17 +1,19 @@
 //! Proof that what followed follows: every input of the journal is judged again, and what comes of
 //! it is held against what the journal says.
 //!
+//! A snapshot that it passes must be the state that it has come to.
+//!
 //! Where readings were pruned it begins at the oldest snapshot, as a restart does. A snapshot is not
 //! in the chain: what follows it is proven from there on, and [`Replayed::from`] says from where.
 
 use std::path::Path;
 
-use davy_core::watch::{Input, Watch};
+use davy_core::watch::{Input, RestoreError, Watch};
 use thiserror::Error;
 
-use crate::centre::restore;
+use crate::centre::{restore, unpack};
 use crate::entry::{self, EntryError};
-use crate::journal::{JournalError, Reader};
+use crate::journal::{JournalError, Reader, Snapshot, differing};
 
 /// Bytes and rows of one read.
 const READ: (usize, usize) = (8 << 20, 2_000);
@@ -28,6 +30,11 @@ pub struct Replayed {
     /// Of them, those from which something else follows than the journal says, which a person has
     /// accepted later on ([`Input::ReplayAccepted`]).
     pub accepted: u64,
+    /// Snapshots that are the state which the replay came to.
+    pub snapshots: u32,
+    /// Snapshots that cannot be held against it: of another version of the form, or after an entry
+    /// that differs.
+    pub snapshots_unproven: u32,
 }
 
 /// Why the replay does not prove it.
@@ -54,6 +61,16 @@ pub enum ReplayError {
         through: u64,
         /// What is wrong with the snapshot.
         why: String,
+    },
+    /// A snapshot is not the state that the replay comes to.
+    #[error("entry {number}: its snapshot: found {found}; expected {expected}")]
+    Snapshot {
+        /// The last entry that is in it.
+        number: u64,
+        /// Where it differs first, or why it is none.
+        found: String,
+        /// The state there.
+        expected: String,
     },
     /// Something else follows than the journal says.
     #[error("entry {number}: the journal says {found}; what follows is {expected}")]
@@ -83,9 +100,9 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
     let mut replayed = Replayed {
         from: watch.number() + 1,
         through: watch.number(),
-        with_effects: 0,
-        accepted: 0,
+        ..Replayed::default()
     };
+    let mut next = reader.snapshot(replayed.from)?;
     // The first entry that differs and is not accepted yet, and how many do.
     let mut differs: Option<(ReplayError, u64)> = None;
     let mut effects = Vec::new();
@@ -121,11 +138,41 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
                 };
                 differs.get_or_insert_with(|| (first(), 0)).1 += 1;
             }
+            if let Some(snapshot) = next.take_if(|next| next.number == number) {
+                let differs = differs.is_some() || replayed.accepted > 0;
+                if differs || !is_state(&snapshot, &watch)? {
+                    replayed.snapshots_unproven += 1;
+                } else {
+                    replayed.snapshots += 1;
+                }
+                next = reader.snapshot(number + 1)?;
+            }
             replayed.through = number;
             replayed.with_effects += u64::from(!effects.is_empty());
         }
         progress(replayed.through, total);
     }
+}
+
+/// Whether a snapshot could be held against the state; an error when it is another one.
+fn is_state(snapshot: &Snapshot, watch: &Watch) -> Result<bool, ReplayError> {
+    let failed = |found: String, expected: String| ReplayError::Snapshot {
+        number: snapshot.number,
+        found,
+        expected,
+    };
+    let expected = watch.snapshot();
+    let found = unpack(&snapshot.bytes)
+        .map_err(|error| failed(error.to_string(), "the state after the entry".into()))?;
+    if found == expected {
+        return Ok(true);
+    }
+    if let Err(RestoreError::Version { .. }) = Watch::restore(&found) {
+        return Ok(false);
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (found, expected) = differing(&text(&found), &text(&expected));
+    Err(failed(found, expected))
 }
 
 /// Before the first entry, or after the oldest snapshot when what comes before it is not whole.

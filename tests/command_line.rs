@@ -183,6 +183,12 @@ fn verify_proves_a_journal_its_replay_and_its_backup() {
     assert!(!success, "nothing is overwritten");
     let (success, told) = said(&davy(&["verify", text(&folder.path().join("nothing"))]));
     assert!(!success && told.contains("no journal"), "{told}");
+    let (success, told) = said(&davy(&[
+        "backup",
+        text(&folder.path().join("nothing")),
+        "x",
+    ]));
+    assert!(!success && told.contains("no journal"), "{told}");
 }
 
 #[test]
@@ -195,6 +201,7 @@ fn verify_names_the_entry_that_was_tampered_with() {
         ),
         ("UPDATE entry SET effects = x'5b5d' WHERE number = 9", 9),
         ("DELETE FROM entry WHERE number = 11", 11),
+        ("UPDATE alarm SET changed_in = 2 WHERE occurrence = 1", 3),
     ] {
         let folder = TempDir::new().unwrap();
         journal(folder.path());

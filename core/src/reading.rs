@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 /// Readings of one message; one with more cannot be used, and a gateway divides what it polled.
 /// What follows from a message is one entry of the journal: a reading that swings across all six
 /// limits that a point may have, each alarm with its entry in the ledger, is 11 kB there
-/// (measured), so that the worst message is 45 MB, below what an entry may hold (64 MiB).
+/// (measured), so that the worst message is 45 MB, below what an entry may hold (64 MiB). With the
+/// longest names, or long stories of those entries, it can be more: then the centre sets it aside.
 pub const READINGS_MAX: usize = 4_000;
 
 /// A moment, in milliseconds since 1970-01-01T00:00Z, as gateways and the centre write it.

@@ -1,93 +1,40 @@
-//! The rows of alarms and entries that the API reads, as they follow from a group.
+//! The rows of alarms and entries of the ledger, as they follow from a group.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use davy_core::reading::Timestamp;
-use davy_core::watch::{Effect, Watch};
+use davy_core::hazard::Hazard;
+use davy_core::watch::Effect;
 
 use crate::journal::Projection;
 
-/// A row of the tables that the API reads.
-pub(super) enum Shown<'a> {
-    Alarm {
-        change: &'a davy_core::alarm::AlarmChange,
-        source: Option<&'a str>,
-        changed_at: Timestamp,
-        state: String,
-        json: String,
-    },
-    Hazard {
-        hazard: &'a davy_core::hazard::Hazard,
-        state: String,
-        json: String,
-    },
-}
-
-/// The rows that follow from a group: of each alarm and entry the newest.
-pub(super) fn shown<'a>(
-    watch: &'a Watch,
-    entries: impl DoubleEndedIterator<Item = (Timestamp, &'a [Effect])>,
-) -> Vec<Shown<'a>> {
-    let word = |json: String| json.trim_matches('"').to_owned();
-    let mut seen = BTreeSet::new();
-    let mut shown = Vec::new();
-    for (now, effects) in entries.rev() {
-        for effect in effects.iter().rev() {
+/// The rows that follow from a group: of each alarm and entry the newest. Given are the effects of
+/// each of its entries, in order.
+pub(super) fn shown<'a>(entries: impl Iterator<Item = &'a [Effect]>) -> Vec<Projection<'a>> {
+    let mut alarms: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
+    let mut hazards: BTreeMap<u64, (&Hazard, usize)> = BTreeMap::new();
+    for (place, effects) in entries.enumerate() {
+        for effect in effects {
             match effect {
-                Effect::Alarm(change) if seen.insert((false, change.occurrence)) => {
-                    let place = watch.find_alarm(&change.alarm);
-                    shown.push(Shown::Alarm {
-                        source: place.and_then(|place| watch.sources_of(place).next()),
-                        changed_at: now,
-                        state: word(serde_json::to_string(&change.to).unwrap_or_default()),
-                        json: serde_json::to_string(change).unwrap_or_default(),
-                        change,
-                    });
+                Effect::Alarm(change) => {
+                    let (_, last) = alarms.entry(change.occurrence).or_insert((place, place));
+                    *last = place;
                 }
-                Effect::Hazard(change) if seen.insert((true, change.hazard.id)) => {
-                    let hazard = &change.hazard;
-                    shown.push(Shown::Hazard {
-                        state: word(serde_json::to_string(&hazard.state).unwrap_or_default()),
-                        json: serde_json::to_string(hazard).unwrap_or_default(),
-                        hazard,
-                    });
+                Effect::Hazard(change) => {
+                    hazards.insert(change.hazard.id, (&change.hazard, place));
                 }
                 _ => {}
             }
         }
     }
-    shown
-}
-
-impl Shown<'_> {
-    pub(super) fn projection(&self) -> Projection<'_> {
-        match self {
-            Self::Alarm {
-                change,
-                source,
-                changed_at,
-                state,
-                json,
-            } => Projection::Alarm {
-                occurrence: change.occurrence,
-                alarm: &change.alarm,
-                source: *source,
-                raised_at: change.raised_at,
-                changed_at: *changed_at,
-                state,
-                json,
-            },
-            Self::Hazard {
-                hazard,
-                state,
-                json,
-            } => Projection::Hazard {
-                id: hazard.id,
-                source: hazard.origin.source.as_deref().unwrap_or_default(),
-                state,
-                deadline: Some(hazard.deadline),
-                json,
-            },
-        }
-    }
+    let alarms = alarms
+        .into_iter()
+        .map(|(occurrence, (first, last))| Projection::Alarm {
+            occurrence,
+            first,
+            last,
+        });
+    let hazards = hazards
+        .into_values()
+        .map(|(hazard, last)| Projection::Hazard { hazard, last });
+    alarms.chain(hazards).collect()
 }

@@ -89,7 +89,8 @@ pub(crate) fn restore(packed: &[u8]) -> Result<Watch, RestoreError> {
     Watch::restore(&state)
 }
 
-fn unpack(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+/// The bytes of the state in it.
+pub(crate) fn unpack(packed: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut state = Vec::new();
     let limit = SNAPSHOT_BYTES_MAX as u64;
     zstd::stream::read::Decoder::new(packed)?

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use davy_core::alarm::Command;
 use davy_core::delivery::{MessageNumber, Stored};
-use davy_core::reading::{Quality, Reading};
+use davy_core::reading::{PointId, Quality, READINGS_MAX, Reading};
 use davy_core::sparkplug::{
     BirthPoint, BundleMessage, BundleWriter, DeviceMessage, NodeBirth, NodeData, NodeMessage,
     Topic, WireType, build_device_birth, build_node_birth, build_node_data, encode_data, finish,
@@ -89,8 +89,12 @@ impl Run {
     }
 
     fn with(folder: &Path, points: &str, accepted: Accepted) -> Result<Self, CentreError> {
+        Self::of(folder, files(points), accepted)
+    }
+
+    fn of(folder: &Path, files: Vec<SourceFile>, accepted: Accepted) -> Result<Self, CentreError> {
         let (sender, outbound) = mpsc::channel(64);
-        let (centre, thread) = Centre::start(folder, files(points), accepted, sender)?;
+        let (centre, thread) = Centre::start(folder, files, accepted, sender)?;
         Ok(Self {
             centre,
             thread,
@@ -759,6 +763,97 @@ async fn a_message_that_crashed_the_loop_is_set_aside_at_the_next_start() {
     run.stop().await;
 }
 
+/// Limits that one value raises together, six of them above it and two below.
+const SWING: [(&str, f64); 8] = [
+    ("ll", 1.0),
+    ("l", 2.0),
+    ("gas1", 3.0),
+    ("h", 4.0),
+    ("gas2", 5.0),
+    ("hh", 6.0),
+    ("mine_alarm", 7.0),
+    ("mine_cut", 8.0),
+];
+
+/// Points with the longest names that are allowed and as many limits, as many as one message may
+/// hold readings of, each alarm an entry of the ledger at once.
+fn worst_files() -> Vec<SourceFile> {
+    let mut files = good_files();
+    let name = "𠮷".repeat(200);
+    let header = POINTS.lines().next().unwrap().to_owned();
+    let worst = (0..READINGS_MAX).map(|place| {
+        let address = place * 2;
+        format!(
+            "{place:064},{name},{name},worst,,mg/m3,0,10,TF,gw,gas,1s,input_registers,{address},f32,ABCD,none,,"
+        )
+    });
+    let others = [("far", "gw,far"), ("there", "other,gas")].map(|(tag, unit)| {
+        format!("{tag},{tag},{tag},cl2,,mg/m3,0,10,TF,{unit},1s,input_registers,0,f32,ABCD,none,,")
+    });
+    let points: Vec<String> = [header].into_iter().chain(worst).chain(others).collect();
+    files[1].text = points.join("\n");
+    let at_once = files[2]
+        .text
+        .replace("level1 = { after = \"30min\"", "level1 = { after = \"0s\"");
+    let limits = SWING.map(|(setpoint, limit)| {
+        let end = if setpoint.starts_with("mine") {
+            format!("reset = {}", limit - 1.5)
+        } else {
+            "deadband = 0.5".to_owned()
+        };
+        format!(
+            "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nlimit = {limit}\n{end}\n\
+             on_delay = \"0s\"\noff_delay = \"0s\"\nlatch = false\npriority = 1\n\
+             shelvable = false\nguidance = \"anything\"\n\
+             figure_source = {{ zh = \"甲\", en = \"A\" }}\n"
+        )
+    });
+    let preset = "\n[[preset]]\nkind = \"worst\"\nunit = \"mg/m3\"\n";
+    files[2].text = at_once + preset + &limits.concat();
+    files
+}
+
+#[tokio::test]
+async fn a_message_from_which_too_much_follows_is_set_aside_at_the_next_start() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::of(folder.path(), worst_files(), Accepted::default()).unwrap();
+    run.born().await;
+    let all = |sequence: u64, value: f64| {
+        let now = run.centre.now() + Duration::from_millis(sequence);
+        let readings: Vec<_> = (0..READINGS_MAX as u32)
+            .map(|point| Reading::new(PointId(point), value, Quality::Good, now))
+            .collect();
+        let rows =
+            (readings.iter().zip(1..)).map(|(reading, alias)| (alias, WireType::Float, reading));
+        let (mut stored, mut payload) = (Vec::new(), Vec::new());
+        let number = MessageNumber { run: 1, sequence };
+        encode_data(&mut stored, now, Some(number), rows);
+        finish(&stored, now, 0, false, &mut payload).unwrap();
+        payload
+    };
+    run.send(all(1, 0.0)).await;
+    run.centre.ask(|_| ()).await.unwrap();
+    let latest = Reader::open(folder.path()).unwrap().latest().unwrap();
+    let worst = all(2, 9.9);
+    run.send(worst.clone()).await;
+    assert!(run.centre.ask(|_| ()).await.is_err());
+    assert!(run.thread.join().is_ok());
+    let kept = Reader::open(folder.path()).unwrap().latest().unwrap();
+    assert_eq!(kept, latest, "all of it or nothing");
+    // The gateway sends it again. The centre goes on and says so.
+    let run = Run::of(folder.path(), worst_files(), Accepted::default()).unwrap();
+    run.send(worst.clone()).await;
+    let names = run.names().await;
+    assert!(names.contains_key("gw.unusable"));
+    let kept = Reader::open(folder.path()).unwrap();
+    let kept = kept.read_on(latest, usize::MAX, 10).unwrap();
+    let kept = kept.iter().find(|entry| entry.kind == Kind::Quarantined);
+    let kept = kept.unwrap();
+    let input = entry::decode(kept.kind, kept.input.as_ref().unwrap()).unwrap();
+    assert!(matches!(input, Input::Quarantined { payload, .. } if payload == worst));
+    run.stop().await;
+}
+
 /// What was said of the host's clock, and when, in order.
 fn clock_told(folder: &Path) -> Vec<(Timestamp, bool)> {
     let entries = Reader::open(folder).unwrap().read_on(0, usize::MAX, 1_000);
@@ -823,7 +918,7 @@ async fn a_start_long_after_the_journals_end_needs_a_persons_word() {
     let mut effects = Vec::new();
     watch.apply(end, &input, &mut effects);
     let (kind, input) = entry::encode(&input);
-    let entry = crate::journal::Entry {
+    let entry = crate::journal::NewEntry {
         now: end,
         kind,
         input: &input,
@@ -855,25 +950,33 @@ async fn a_start_long_after_the_journals_end_needs_a_persons_word() {
 }
 
 #[tokio::test]
-async fn an_alarm_that_is_configured_no_more_keeps_its_source() {
+async fn a_snapshot_written_by_hand_is_found_by_the_replay() {
     let folder = TempDir::new().unwrap();
     let run = Run::start(folder.path(), POINTS);
     run.born().await;
     run.value(1, 2.5).await;
-    let occurrence = run.names().await["TF.a.gas2"];
-    let without: Vec<_> = POINTS
-        .lines()
-        .filter(|line| !line.starts_with("TF.a,"))
-        .collect();
-    let input = Input::Config {
-        files: files(&(without.join("\n") + "\n")),
-        by: "Li".into(),
-    };
-    let answer = run.centre.command(input).await.unwrap();
-    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
-    let stored = Reader::open(folder.path()).unwrap().alarm(occurrence);
-    let stored = stored.unwrap().unwrap();
-    assert!(stored.json.contains("removed"), "{}", stored.json);
-    assert_eq!(stored.source.as_deref(), Some("TF"));
     run.stop().await;
+    let replayed = crate::replay::replay(folder.path(), |_, _| {}).unwrap();
+    assert_eq!((replayed.snapshots, replayed.snapshots_unproven), (1, 0));
+    let reader = Reader::open(folder.path()).unwrap();
+    let snapshot = reader.snapshot(0).unwrap().unwrap();
+    let state = String::from_utf8(unpack(&snapshot.bytes).unwrap()).unwrap();
+    let forged = state.replace("\"acknowledged\":false", "\"acknowledged\":true");
+    assert_ne!(state, forged);
+    let packed = zstd::bulk::compress(forged.as_bytes(), 1).unwrap();
+    let digest = crate::journal::Sum::of(&packed);
+    let file = rusqlite::Connection::open(crate::journal::file_of(folder.path())).unwrap();
+    let changed = file.execute(
+        "UPDATE snapshot SET bytes = ?1, digest = ?2",
+        rusqlite::params![packed, digest.0],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    crate::journal::verify::verify(folder.path(), &[], |_, _| {}).unwrap();
+    let found = crate::replay::replay(folder.path(), |_, _| {}).unwrap_err();
+    let said = found.to_string();
+    assert!(
+        matches!(found, crate::replay::ReplayError::Snapshot { number, .. } if number == snapshot.number),
+        "{said}"
+    );
+    assert!(said.contains("true") && said.contains("false"), "{said}");
 }

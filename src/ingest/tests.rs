@@ -176,7 +176,9 @@ async fn who_was_born_before_deaths_are_heard_is_unseen_and_asked_for_births() {
     let mut asked = false;
     while !asked {
         if let Packet::Publish(said) = peer.hears().await {
-            asked = said.topic == "spBv1.0/works/NCMD/gw";
+            // "Committed" goes to the same topic, and may be first.
+            let payload = String::from_utf8_lossy(&said.payload);
+            asked = said.topic == "spBv1.0/works/NCMD/gw" && payload.contains("Rebirth");
         }
     }
     assert!(!online().await.unwrap(), "it may be dead");

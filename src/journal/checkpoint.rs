@@ -319,7 +319,7 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Entry, Journal, Kind};
+    use super::super::{Journal, Kind, NewEntry};
     use super::*;
     use davy_core::reading::Timestamp;
 
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn append(journal: &mut Journal, bytes: usize) {
-        let entry = Entry {
+        let entry = NewEntry {
             now: Timestamp(1),
             kind: Kind::Message,
             input: &vec![7; bytes],

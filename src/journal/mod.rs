@@ -24,6 +24,7 @@
 
 use std::path::{Path, PathBuf};
 
+use davy_core::hazard::Hazard;
 use davy_core::reading::Timestamp;
 use davy_gateway::lock::{Lock, LockError};
 use rusqlite::ErrorCode;
@@ -33,12 +34,17 @@ pub mod chain;
 
 mod schema;
 
+/// The rows that follow from the entries: how they are worked out, and held against them.
+mod tables;
+
+mod prune;
+
 mod writer;
 
 /// The write-ahead log goes back into the file beside the loop.
 pub mod checkpoint;
 
-/// Reading on from a number; alarms and hazards for the API.
+/// Reading on from a number; what happened to an alarm, and the ledger, for the API.
 pub mod reader;
 
 /// The proof of the chain.
@@ -51,9 +57,12 @@ pub mod backup;
 mod tests;
 
 pub use chain::{Anchor, Sum};
+pub use prune::Pruned;
 pub use reader::Reader;
 pub use schema::file_of;
-pub use writer::{Journal, Opened, Pruned, Snapshot};
+pub use tables::HazardRow;
+pub(crate) use tables::differing;
+pub use writer::{Journal, Opened, Snapshot};
 
 /// The journal's name in the data folder.
 pub const FILE: &str = "journal.sqlite";
@@ -135,7 +144,7 @@ impl Kind {
 
 /// One input and what followed from it, to be appended.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct NewEntry<'a> {
     /// The centre's clock at which the input was judged.
     pub now: Timestamp,
     /// What came in.
@@ -146,43 +155,28 @@ pub struct Entry<'a> {
     pub effects: &'a [u8],
 }
 
-/// What the API reads, written with the entries that it follows from. The newest one of its
-/// number stands.
+/// A row that follows from a group, written with it. Entries are named by their place in the group.
 #[derive(Clone, Copy, Debug)]
 pub enum Projection<'a> {
     /// One occurrence of an alarm.
     Alarm {
         /// Its number, never used again.
         occurrence: u64,
-        /// Name of the definition.
-        alarm: &'a str,
-        /// The major hazard source that it belongs to, if any.
-        source: Option<&'a str>,
-        /// When it was raised.
-        raised_at: Timestamp,
-        /// When it last changed.
-        changed_at: Timestamp,
-        /// The word for its state.
-        state: &'a str,
-        /// All of it, as the API shows it.
-        json: &'a str,
+        /// The first entry of the group that changes it.
+        first: usize,
+        /// The last one.
+        last: usize,
     },
     /// One entry of the ledger.
     Hazard {
-        /// Its number, never used again.
-        id: u64,
-        /// The major hazard source that it belongs to.
-        source: &'a str,
-        /// The word for its state.
-        state: &'a str,
-        /// When it must be put right, if that has been set.
-        deadline: Option<Timestamp>,
-        /// All of it, as the API shows it.
-        json: &'a str,
+        /// As it stands after the group.
+        hazard: &'a Hazard,
+        /// The last entry of the group that changes it.
+        last: usize,
     },
 }
 
-/// Where the chain does not hold.
+/// Where the journal is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry {number}: {what}: found {found}; expected {expected}")]
 pub struct Broken {

@@ -1,4 +1,4 @@
-//! Reading on from a number, and the alarms and hazards for the API.
+//! Reading on from a number; what happened to an alarm, and the ledger, for the API.
 //!
 //! A reader has a read-only connection of its own and may go to another thread. It sees what is
 //! committed and never waits for the loop, nor the loop for it.
@@ -11,6 +11,7 @@ use davy_core::reading::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use super::chain::Sum;
+use super::tables::HazardRow;
 use super::{Broken, JournalError, Kind, Snapshot, from_sql, schema, storage, to_sql};
 
 /// Rows of one answer, whatever the caller asks for.
@@ -31,17 +32,15 @@ const SNAPSHOT: &str = "SELECT number, digest, bytes FROM snapshot
 const EFFECTS: &str = "SELECT number, now_ms, kind, effects
     FROM entry INDEXED BY entry_with_effects
     WHERE effects IS NOT NULL AND number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
-const ALARM: &str = "SELECT occurrence, alarm, source, raised_at, changed_at, state, json
-    FROM alarm WHERE occurrence = ?1";
 const STRETCH: &str = "SELECT raised_in, changed_in FROM alarm WHERE occurrence = ?1";
 /// The inner question bounds what is looked through, the outer one what is handed out.
 const ABOUT: &str = "SELECT number, now_ms, kind, effects FROM (
         SELECT number, now_ms, kind, effects FROM entry INDEXED BY entry_with_effects
         WHERE effects IS NOT NULL AND number >= ?1 AND number <= ?2 ORDER BY number LIMIT ?3
     ) WHERE instr(effects, ?4) > 0 LIMIT ?5";
-const HAZARD: &str = "SELECT id, source, state, deadline, json FROM hazard WHERE id = ?1";
+const HAZARD: &str = "SELECT id, source, state, json FROM hazard WHERE id = ?1";
 /// The newest first. A ledger is small: what does not match is passed over by number.
-const HAZARDS: &str = "SELECT id, source, state, deadline, json FROM hazard
+const HAZARDS: &str = "SELECT id, source, state, json FROM hazard
     WHERE id < ?1 AND (?3 IS NULL OR source = ?3)
         AND (?4 IS NULL OR state = ?4 OR (?4 = 'open' AND state NOT IN ('closed', 'rejected')))
     ORDER BY id DESC LIMIT ?2";
@@ -93,40 +92,6 @@ pub struct EffectsRead {
     pub entries: Vec<StoredEffects>,
     /// Where to read on from: nothing up to here was left out.
     pub through: u64,
-}
-
-/// One occurrence of an alarm, as last written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredAlarm {
-    /// Its number.
-    pub occurrence: u64,
-    /// Name of the definition.
-    pub alarm: String,
-    /// The major hazard source that it belongs to, if any.
-    pub source: Option<String>,
-    /// When it was raised.
-    pub raised_at: Timestamp,
-    /// When it last changed.
-    pub changed_at: Timestamp,
-    /// The word for its state.
-    pub state: String,
-    /// All of it, as the API shows it.
-    pub json: String,
-}
-
-/// One entry of the ledger, as last written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredHazard {
-    /// Its number.
-    pub id: u64,
-    /// The major hazard source that it belongs to.
-    pub source: String,
-    /// The word for its state.
-    pub state: String,
-    /// When it must be put right, if that has been set.
-    pub deadline: Option<Timestamp>,
-    /// All of it, as the API shows it.
-    pub json: String,
 }
 
 /// Which hazards, the newest first.
@@ -284,10 +249,22 @@ impl Reader {
         Ok(EffectsRead { entries, through })
     }
 
-    /// One occurrence of an alarm.
-    pub fn alarm(&self, occurrence: u64) -> Result<Option<StoredAlarm>, JournalError> {
-        self.one(ALARM, [to_sql(occurrence)], alarm_of)
-            .map_err(storage("reading an alarm"))
+    /// The entry that last changed an occurrence of an alarm; none for one that never was.
+    pub fn last_change(&self, occurrence: u64) -> Result<Option<StoredEntry>, JournalError> {
+        let stretch = self.stretch(occurrence)?;
+        let Some((_, last)) = stretch else {
+            return Ok(None);
+        };
+        let entries = self.read_on(last.saturating_sub(1), 1, 1)?;
+        Ok(entries.into_iter().next())
+    }
+
+    /// The entries that raised and last changed an occurrence.
+    fn stretch(&self, occurrence: u64) -> Result<Option<(u64, u64)>, JournalError> {
+        self.one(STRETCH, [to_sql(occurrence)], |row| {
+            Ok((from_sql(row.get(0)?), from_sql(row.get(1)?)))
+        })
+        .map_err(storage("reading which entries changed an alarm"))
     }
 
     /// Every entry from the one that raised an occurrence to the last that changed it, as far as
@@ -299,10 +276,7 @@ impl Reader {
         rows_max: usize,
     ) -> Result<Vec<StoredEffects>, JournalError> {
         let failed = storage("reading what happened to an alarm");
-        let stretch = self.one(STRETCH, [to_sql(occurrence)], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        });
-        let Some((first, last)) = stretch.map_err(failed)? else {
+        let Some((first, last)) = self.stretch(occurrence)? else {
             return Ok(Vec::new());
         };
         // As a change is written; what else it may find, whoever decodes it leaves out.
@@ -310,7 +284,13 @@ impl Reader {
         let (looked_max, rows) = (ABOUT_LOOKED_MAX as i64, rows_of(rows_max));
         let found = self.many(
             ABOUT,
-            params![first, last, looked_max, named.as_bytes(), rows],
+            params![
+                to_sql(first),
+                to_sql(last),
+                looked_max,
+                named.as_bytes(),
+                rows
+            ],
             |row| {
                 let number = from_sql(row.get(0)?);
                 Ok((number, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -330,13 +310,13 @@ impl Reader {
     }
 
     /// One entry of the ledger.
-    pub fn hazard(&self, id: u64) -> Result<Option<StoredHazard>, JournalError> {
+    pub fn hazard(&self, id: u64) -> Result<Option<HazardRow>, JournalError> {
         self.one(HAZARD, [to_sql(id)], hazard_of)
             .map_err(storage("reading a hazard"))
     }
 
     /// Entries of the ledger, by number.
-    pub fn hazards(&self, query: &HazardQuery<'_>) -> Result<Vec<StoredHazard>, JournalError> {
+    pub fn hazards(&self, query: &HazardQuery<'_>) -> Result<Vec<HazardRow>, JournalError> {
         let below = if query.after == 0 {
             i64::MAX
         } else {
@@ -391,24 +371,11 @@ fn kind_of(number: u64, code: i64) -> Result<Kind, JournalError> {
     })
 }
 
-fn alarm_of(row: &Row<'_>) -> rusqlite::Result<StoredAlarm> {
-    Ok(StoredAlarm {
-        occurrence: from_sql(row.get(0)?),
-        alarm: row.get(1)?,
-        source: row.get(2)?,
-        raised_at: Timestamp(row.get(3)?),
-        changed_at: Timestamp(row.get(4)?),
-        state: row.get(5)?,
-        json: row.get(6)?,
-    })
-}
-
-fn hazard_of(row: &Row<'_>) -> rusqlite::Result<StoredHazard> {
-    Ok(StoredHazard {
+fn hazard_of(row: &Row<'_>) -> rusqlite::Result<HazardRow> {
+    Ok(HazardRow {
         id: from_sql(row.get(0)?),
         source: row.get(1)?,
         state: row.get(2)?,
-        deadline: row.get::<_, Option<i64>>(3)?.map(Timestamp),
-        json: row.get(4)?,
+        json: row.get(3)?,
     })
 }

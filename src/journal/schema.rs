@@ -5,8 +5,9 @@
 //!   gives whole pages back for new ones. There is a row for each entry but the messages up to
 //!   `mark.pruned_through`.
 //! - `snapshot` holds the last two states of the engine.
-//! - `alarm` and `hazard` are what the API reads: they follow from the entries and are written in
-//!   their transaction.
+//! - `alarm` says in which entries each occurrence of an alarm was raised and last changed, `hazard`
+//!   holds each entry of the ledger as last changed: they follow from the entries and are written
+//!   in their transaction ([`super::tables`]).
 //!
 //! Limits: a row's bytes are bounded by [`super::ENTRY_BYTES_MAX`]; `entry`, `alarm` and `hazard`
 //! are kept for good.
@@ -22,7 +23,7 @@ use super::{FILE, JournalError, storage};
 const APPLICATION_ID: i64 = 0x4441_5659;
 
 /// Version of the tables. A newer one is refused, so that an old program spoils nothing.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Bytes of a page: four messages of 1.8 kB fit one.
 pub(super) const PAGE_BYTES: u64 = 8192;
@@ -60,21 +61,15 @@ const TABLES: &str = "
     ) STRICT;
     CREATE TABLE alarm (
         occurrence INTEGER PRIMARY KEY,
-        alarm      TEXT NOT NULL,
-        source     TEXT,
-        raised_at  INTEGER NOT NULL,
-        changed_at INTEGER NOT NULL,
-        state      TEXT NOT NULL,
-        json       TEXT NOT NULL,
         raised_in  INTEGER NOT NULL,
         changed_in INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE hazard (
-        id       INTEGER PRIMARY KEY,
-        source   TEXT NOT NULL,
-        state    TEXT NOT NULL,
-        deadline INTEGER,
-        json     TEXT NOT NULL
+        id         INTEGER PRIMARY KEY,
+        source     TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        json       TEXT NOT NULL,
+        changed_in INTEGER NOT NULL
     ) STRICT;
 ";
 

@@ -1,9 +1,12 @@
 //! The journal as the loop uses it: append, restart, full disk, pruning, crash, proof, backup.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use davy_core::hazard::{Class, HazardState, Origin, Rule};
+use davy_core::point::Text;
 use davy_core::reading::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -13,8 +16,8 @@ use super::reader::HazardQuery;
 use super::verify::{Verified, VerifyError, verify};
 use super::*;
 
-fn entry<'a>(now: i64, kind: Kind, input: &'a [u8], effects: &'a [u8]) -> Entry<'a> {
-    Entry {
+fn entry<'a>(now: i64, kind: Kind, input: &'a [u8], effects: &'a [u8]) -> NewEntry<'a> {
+    NewEntry {
         now: Timestamp(now),
         kind,
         input,
@@ -22,7 +25,7 @@ fn entry<'a>(now: i64, kind: Kind, input: &'a [u8], effects: &'a [u8]) -> Entry<
     }
 }
 
-fn message(now: i64, input: &[u8]) -> Entry<'_> {
+fn message(now: i64, input: &[u8]) -> NewEntry<'_> {
     entry(now, Kind::Message, input, b"")
 }
 
@@ -148,7 +151,7 @@ fn other_files_and_other_versions_are_refused() {
             error,
             JournalError::Version {
                 found: 9,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -177,8 +180,12 @@ fn a_full_disk_keeps_nothing_of_the_group_and_room_makes_it_work_again() {
     };
     limit(&journal, pages + 4);
     let large = vec![1; 100_000];
-    let alarm = alarm(1, None, 1, "unacked");
-    let group = [message(20, b"small"), message(21, &large)];
+    let alarm = alarm(1);
+    let raised = effects(&[1], None);
+    let group = [
+        entry(20, Kind::Message, b"small", &raised),
+        message(21, &large),
+    ];
     let error = journal.append(&group, &[alarm]).unwrap_err();
     assert!(error.is_no_room(), "{error}");
     let error = journal.snapshot(6, &large).unwrap_err();
@@ -186,11 +193,11 @@ fn a_full_disk_keeps_nothing_of_the_group_and_room_makes_it_work_again() {
     assert_eq!(journal.last_number(), 6);
     let reader = journal.reader().unwrap();
     assert_eq!(reader.latest().unwrap(), 6);
-    assert_eq!(reader.alarm(1).unwrap(), None);
+    assert_eq!(reader.last_change(1).unwrap(), None);
     limit(&journal, pages + 1000);
     assert_eq!(journal.append(&group, &[alarm]).unwrap(), 7..9);
     assert_eq!(proven(folder.path()).entries, 8);
-    assert!(reader.alarm(1).unwrap().is_some());
+    assert!(reader.last_change(1).unwrap().is_some());
 }
 
 #[test]
@@ -203,7 +210,7 @@ fn too_much_is_refused_before_anything_is_written() {
     let many = vec![message(1, b""); GROUP_ENTRIES_MAX + 1];
     let error = journal.append(&many, &[]).unwrap_err();
     assert!(matches!(error, JournalError::TooLarge { .. }), "{error}");
-    let error = journal.append(&[], &[alarm(1, None, 1, "x")]).unwrap_err();
+    let error = journal.append(&[], &[alarm(1)]).unwrap_err();
     assert!(matches!(error, JournalError::NothingToFollow(1)), "{error}");
     assert_eq!(journal.last_number(), 6);
 }
@@ -327,32 +334,262 @@ fn effects_are_read_without_what_nothing_followed_from() {
     assert_eq!(reader.read_effects(6, 1, 1).unwrap().through, 7);
 }
 
-fn alarm<'a>(occurrence: u64, source: Option<&'a str>, at: i64, state: &'a str) -> Projection<'a> {
+/// A row of an occurrence that the first entry of the group changes.
+fn alarm(occurrence: u64) -> Projection<'static> {
     Projection::Alarm {
         occurrence,
-        alarm: "TF1.GT-101.gas2",
-        source,
-        raised_at: Timestamp(at),
-        changed_at: Timestamp(at + 1),
+        first: 0,
+        last: 0,
+    }
+}
+
+/// An entry of the ledger.
+fn hazard(id: u64, source: &str, state: HazardState) -> Hazard {
+    let title = Text {
+        zh: "甲".into(),
+        en: "A".into(),
+    };
+    Hazard {
+        id,
+        origin: Origin {
+            alarm: "TF1.GT-101.gas2".into(),
+            subject: "TF1.GT-101".into(),
+            title,
+            source: Some(source.into()),
+            found_by: "system".into(),
+        },
+        rule: Rule::LevelTwo,
+        class: Class::General,
         state,
-        json: "{}",
+        overdue: false,
+        deadline_missed: false,
+        supervised: false,
+        found_at: Timestamp(1),
+        deadline: Timestamp(9),
+        occurrences: vec![1],
+        occurrence_count: 1,
+        alarms: BTreeSet::new(),
+        active_alarms: BTreeSet::new(),
+        normal_since: None,
+        rectified_by: None,
+        five_items: None,
+        failed_rechecks: 0,
+        extensions: 0,
+        repeats: None,
+        evidence: BTreeMap::new(),
+        story: Vec::new(),
+    }
+}
+
+/// The effects of an entry that changes some occurrences and an entry of the ledger.
+fn effects(occurrences: &[u64], hazard: Option<&Hazard>) -> Vec<u8> {
+    let alarms = occurrences.iter().map(|occurrence| {
+        serde_json::json!({ "kind": "alarm", "occurrence": occurrence, "alarm": "TF1.GT-101.gas2" })
+    });
+    let hazards = hazard.map(|hazard| {
+        serde_json::json!({ "kind": "hazard", "event": "x", "by": "y", "from": null, "hazard": hazard })
+    });
+    let all: Vec<_> = alarms.chain(hazards).collect();
+    serde_json::to_vec(&all).unwrap()
+}
+
+/// Entries 1 to 4: an alarm is raised and enters the ledger, another one is raised, the first one
+/// changes with its entry, both change.
+fn with_rows(folder: &Path) {
+    let mut journal = open(folder);
+    let found = hazard(1, "TF1", HazardState::Found);
+    let registered = hazard(1, "TF1", HazardState::Registered);
+    let said = [
+        effects(&[1], Some(&found)),
+        effects(&[2], None),
+        effects(&[1], Some(&registered)),
+        effects(&[1, 2], None),
+    ];
+    let entry = |place: usize| NewEntry {
+        effects: &said[place],
+        ..message(place as i64, b"x")
+    };
+    let rows = [
+        Projection::Alarm {
+            occurrence: 1,
+            first: 0,
+            last: 2,
+        },
+        Projection::Alarm {
+            occurrence: 2,
+            first: 1,
+            last: 1,
+        },
+        Projection::Hazard {
+            hazard: &registered,
+            last: 2,
+        },
+    ];
+    journal
+        .append(&[entry(0), entry(1), entry(2)], &rows)
+        .unwrap();
+    let rows = [alarm(1), alarm(2)];
+    journal.append(&[entry(3)], &rows).unwrap();
+    journal.snapshot(4, b"state").unwrap();
+}
+
+const ALARMS: &str = "row of the table `alarm`";
+const HAZARDS: &str = "row of the table `hazard`";
+
+/// A change by hand; the entry and what of it is found, and what is said of it.
+type Tampered = (&'static str, u64, &'static str, &'static str, &'static str);
+
+const TAMPERED: &[Tampered] = &[
+    (
+        "DELETE FROM alarm WHERE occurrence = 2",
+        2,
+        ALARMS,
+        "occurrence 2: no row",
+        "one, as",
+    ),
+    (
+        "UPDATE alarm SET raised_in = 2 WHERE occurrence = 1",
+        1,
+        ALARMS,
+        "occurrence 1: raised in entry 2",
+        "raised in entry 1",
+    ),
+    (
+        "UPDATE alarm SET changed_in = 3 WHERE occurrence = 1",
+        4,
+        ALARMS,
+        "occurrence 1: last changed in entry 3",
+        "entry 4",
+    ),
+    (
+        "UPDATE alarm SET changed_in = 9 WHERE occurrence = 1",
+        9,
+        ALARMS,
+        "occurrence 1: last changed in entry 9",
+        "no row",
+    ),
+    (
+        "UPDATE alarm SET occurrence = 7 WHERE occurrence = 2",
+        2,
+        ALARMS,
+        "occurrence 2: no row",
+        "one, as",
+    ),
+    (
+        "INSERT INTO alarm VALUES (3, 2, 2)",
+        2,
+        ALARMS,
+        "occurrence 3: last changed in entry 2",
+        "no row",
+    ),
+    (
+        "INSERT INTO alarm VALUES (-3, 2, 2)",
+        2,
+        ALARMS,
+        "occurrence -3: last",
+        "no row",
+    ),
+    (
+        "DELETE FROM hazard",
+        1,
+        HAZARDS,
+        "number 1: no row",
+        "one, as",
+    ),
+    (
+        "UPDATE hazard SET source = 'TF2'",
+        3,
+        HAZARDS,
+        "number 1: column `source`: `TF2`",
+        "`TF1`",
+    ),
+    (
+        "UPDATE hazard SET state = 'closed'",
+        3,
+        HAZARDS,
+        "number 1: column `state`: `closed`",
+        "`registered`",
+    ),
+    (
+        "UPDATE hazard SET json = replace(json, 'system', 'nobody')",
+        3,
+        HAZARDS,
+        "nobody",
+        "system",
+    ),
+    (
+        "UPDATE hazard SET changed_in = 1",
+        1,
+        HAZARDS,
+        "registered",
+        "found",
+    ),
+    (
+        "UPDATE hazard SET changed_in = 4",
+        4,
+        HAZARDS,
+        "number 1: last changed in entry 4",
+        "no row",
+    ),
+    (
+        "INSERT INTO hazard VALUES (2, 'TF1', 'found', '{}', 3)",
+        3,
+        HAZARDS,
+        "number 2: last",
+        "no row",
+    ),
+    (
+        "UPDATE snapshot SET bytes = x'00'",
+        4,
+        "digest of its snapshot",
+        "",
+        "",
+    ),
+    (
+        "UPDATE snapshot SET digest = zeroblob(32)",
+        4,
+        "digest of its snapshot",
+        "",
+        "0000",
+    ),
+    (
+        "UPDATE snapshot SET digest = x'00'",
+        4,
+        "column",
+        "",
+        "size",
+    ),
+];
+
+#[test]
+fn a_row_that_follows_from_the_entries_is_held_against_them() {
+    for (sql, number, what, found, expected) in TAMPERED {
+        let folder = tempfile::tempdir().unwrap();
+        with_rows(folder.path());
+        assert_eq!(proven(folder.path()).entries, 4);
+        let file = Connection::open(folder.path().join(FILE)).unwrap();
+        file.execute_batch(sql).unwrap();
+        drop(file);
+        let Err(VerifyError::Broken { broken, .. }) = verify(folder.path(), &[], |_, _| {}) else {
+            panic!("not found: {sql}");
+        };
+        assert_eq!(
+            (broken.number, broken.what),
+            (*number, *what),
+            "{sql}: {broken}"
+        );
+        assert!(broken.found.contains(found), "{sql}: {broken}");
+        assert!(broken.expected.contains(expected), "{sql}: {broken}");
     }
 }
 
 #[test]
-fn an_alarm_is_found_as_it_was_last_written() {
+fn the_last_change_of_an_alarm_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = open(folder.path());
-    let alarms = [
-        alarm(1, Some("TF1"), 10, "unacked"),
-        alarm(4, None, 20, "unacked"),
-        alarm(1, Some("TF1"), 10, "acked"),
-    ];
-    journal.append(&[message(1, b"")], &alarms).unwrap();
-    let reader = journal.reader().unwrap();
-    assert_eq!(reader.alarm(1).unwrap().unwrap().state, "acked");
-    assert_eq!(reader.alarm(4).unwrap().unwrap().source, None);
-    assert_eq!(reader.alarm(6).unwrap(), None);
+    with_rows(folder.path());
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!(reader.last_change(1).unwrap().unwrap().number, 4);
+    assert_eq!(reader.last_change(6).unwrap(), None);
 }
 
 #[test]
@@ -361,20 +598,18 @@ fn what_happened_to_an_alarm_is_read_from_where_it_began() {
     let mut journal = open(folder.path());
     let named =
         |occurrence: u64| format!(r#"[{{"kind":"alarm","occurrence":{occurrence},"a":0}}]"#);
-    let followed = |at: i64, effects: &'static str| Entry {
+    let followed = |at: i64, effects: &'static str| NewEntry {
         effects: effects.as_bytes(),
         ..message(at, b"x")
     };
     let (one, twelve) = (named(1).leak(), named(12).leak());
     // Before it began, another one; then the raise, much that is not about it, and an answer.
     journal.append(&[followed(1, twelve)], &[]).unwrap();
-    let raised = alarm(1, None, 2, "unacked");
-    journal.append(&[followed(2, one)], &[raised]).unwrap();
+    journal.append(&[followed(2, one)], &[alarm(1)]).unwrap();
     for at in 3..9 {
         journal.append(&[followed(at, twelve)], &[]).unwrap();
     }
-    let acked = alarm(1, None, 2, "acked");
-    journal.append(&[followed(9, one)], &[acked]).unwrap();
+    journal.append(&[followed(9, one)], &[alarm(1)]).unwrap();
     journal.append(&[followed(10, one)], &[]).unwrap();
     let reader = journal.reader().unwrap();
     let numbers = |rows| -> Vec<u64> {
@@ -390,21 +625,17 @@ fn what_happened_to_an_alarm_is_read_from_where_it_began() {
 fn hazards_are_found_by_source_and_state_in_pages() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(folder.path());
-    let hazard = |id, source, state, deadline: Option<i64>| Projection::Hazard {
-        id,
-        source,
-        state,
-        deadline: deadline.map(Timestamp),
-        json: "{}",
-    };
     let hazards = [
-        hazard(1, "TF1", "found", None),
-        hazard(2, "TF2", "found", Some(9)),
-        hazard(3, "TF1", "rectifying", None),
-        hazard(4, "TF1", "found", None),
-        hazard(1, "TF1", "closed", Some(7)),
+        hazard(1, "TF1", HazardState::Found),
+        hazard(2, "TF2", HazardState::Found),
+        hazard(3, "TF1", HazardState::Rectifying),
+        hazard(4, "TF1", HazardState::Found),
+        hazard(1, "TF1", HazardState::Closed),
     ];
-    journal.append(&[message(1, b"")], &hazards).unwrap();
+    let rows = hazards
+        .each_ref()
+        .map(|hazard| Projection::Hazard { hazard, last: 0 });
+    journal.append(&[message(1, b"")], &rows).unwrap();
     let reader = journal.reader().unwrap();
     let ask = |source, state, after, rows| -> Vec<u64> {
         let query = HazardQuery {
@@ -424,10 +655,7 @@ fn hazards_are_found_by_source_and_state_in_pages() {
     assert_eq!(ask(Some("TF1"), Some("open"), 4, 9), [3]);
     assert_eq!(ask(Some("TF1"), Some("closed"), 0, 9), [1]);
     let first = reader.hazard(1).unwrap().unwrap();
-    assert_eq!(
-        (first.state.as_str(), first.deadline),
-        ("closed", Some(Timestamp(7)))
-    );
+    assert_eq!(first.state, "closed");
     assert_eq!(reader.hazard(9).unwrap(), None);
 }
 
@@ -619,8 +847,9 @@ fn a_backup_of_a_running_journal_is_one_moment_and_can_be_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = six(folder.path());
     let large = vec![3; 4 << 20];
+    let raised = effects(&[1], None);
     journal
-        .append(&[message(20, &large)], &[alarm(1, None, 1, "acked")])
+        .append(&[entry(20, Kind::Message, &large, &raised)], &[alarm(1)])
         .unwrap();
     journal.snapshot(7, b"state").unwrap();
     let anchor = Anchor {
@@ -646,10 +875,8 @@ fn a_backup_of_a_running_journal_is_one_moment_and_can_be_gone_on_with() {
     assert_eq!((opened.last_number, opened.last_hash), (7, anchor.hash));
     assert_eq!(opened.snapshot.unwrap().bytes, b"state");
     assert_eq!(again.append(&[message(30, b"on")], &[]).unwrap(), 8..9);
-    assert_eq!(
-        again.reader().unwrap().alarm(1).unwrap().unwrap().state,
-        "acked"
-    );
+    let changed = again.reader().unwrap().last_change(1).unwrap();
+    assert_eq!(changed.unwrap().number, 7);
     let verified = verify(restored.path(), &[anchor], |_, _| {}).unwrap();
     assert_eq!(verified.entries, 8);
 }
@@ -694,10 +921,10 @@ fn child_that_appends() {
     writeln!(out, "\ncommitted {}", opened.last_number).unwrap();
     let input = vec![0x5A; 4000];
     for round in 0_u64.. {
-        let group = vec![entry(1, Kind::Message, &input, b"[1]"); 1 + (round % 40) as usize];
-        let numbers = journal
-            .append(&group, &[alarm(round, None, 1, "x")])
-            .unwrap();
+        let raised = effects(&[round + 1], None);
+        let mut group = vec![message(1, &input); 1 + (round % 40) as usize];
+        group[0].effects = &raised;
+        let numbers = journal.append(&group, &[alarm(round + 1)]).unwrap();
         if round % 25 == 24 {
             journal.snapshot(numbers.end - 1, &input).unwrap();
         }

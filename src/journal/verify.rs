@@ -7,8 +7,11 @@
 //! moved, an input gone that must not be, and a damaged file. A chain written anew from some entry
 //! on, or a tail cut off, it finds against an [`Anchor`] noted outside: note one each day.
 //!
-//! What it does not prove: `alarm`, `hazard` and `snapshot` follow from the entries and are not in
-//! the chain; a replay checks them.
+//! It holds the rows of `alarm` and `hazard`, which follow from the entries, against them
+//! ([`super::tables`]), and a snapshot against its own digest.
+//!
+//! What it does not prove: that a snapshot is the state after its entry, and that the effects follow
+//! from the inputs; a replay does.
 //!
 //! Limits: memory for one entry at a time; a read transaction of [`BATCH_ENTRIES`] entries, so that
 //! the running centre's log can go back in between; entries that come after the start are left out.
@@ -20,6 +23,7 @@ use davy_core::reading::Timestamp;
 use rusqlite::{Connection, Row};
 
 use super::chain::{Anchor, Link, Sum};
+use super::tables::Tables;
 use super::{Broken, JournalError, Kind, from_sql, schema, storage, to_sql};
 
 /// Entries of one read transaction.
@@ -30,6 +34,7 @@ const PRUNED_THROUGH: &str = "SELECT pruned_through FROM mark";
 const BATCH: &str = "SELECT number, now_ms, kind, input_digest, effects, hash, input.bytes
     FROM entry LEFT JOIN input USING (number)
     WHERE number > ?1 AND number <= ?2 ORDER BY number LIMIT ?3";
+const SNAPSHOTS: &str = "SELECT number, digest, bytes FROM snapshot ORDER BY number";
 /// What names an entry after the last one, or before the first.
 const STRAYS: &str = "SELECT min(number) FROM
     (SELECT number FROM
@@ -69,7 +74,7 @@ impl Verified {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// It does not hold.
-    #[error("`{}`: the chain is broken at {broken}", file.display())]
+    #[error("`{}`: the journal is broken at {broken}", file.display())]
     Broken {
         /// The file.
         file: PathBuf,
@@ -113,6 +118,7 @@ pub fn verify(
 struct Walk<'a> {
     anchors: &'a [Anchor],
     verified: Verified,
+    tables: Tables,
 }
 
 impl<'a> Walk<'a> {
@@ -124,7 +130,11 @@ impl<'a> Walk<'a> {
             last_hash: Sum::NONE,
             pruned: 0,
         };
-        Self { anchors, verified }
+        Self {
+            anchors,
+            verified,
+            tables: Tables::default(),
+        }
     }
 
     fn run(&mut self, file: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), JournalError> {
@@ -142,7 +152,9 @@ impl<'a> Walk<'a> {
             transaction.commit().map_err(failed)?;
             progress(self.verified.last, total);
         }
-        self.check_end(&connection)
+        self.check_end(&connection)?;
+        check_snapshots(&connection)?;
+        self.tables.end(&connection, self.verified.last)
     }
 
     /// One read transaction: what it sees of pruning holds for all of its entries.
@@ -157,7 +169,7 @@ impl<'a> Walk<'a> {
         let limits = [to_sql(before), to_sql(total), to_sql(BATCH_ENTRIES)];
         let mut rows = statement.query(limits).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            self.entry(row, from_sql(pruned_through))?;
+            self.entry(connection, row, from_sql(pruned_through))?;
         }
         if self.verified.last == before {
             // Only a number that SQLite counts but does not find again can bring this about.
@@ -167,7 +179,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Checks one entry. As each number up to the last is found, no input is without an entry.
-    fn entry(&mut self, row: &Row<'_>, pruned_through: u64) -> Result<(), JournalError> {
+    fn entry(
+        &mut self,
+        connection: &Connection,
+        row: &Row<'_>,
+        pruned_through: u64,
+    ) -> Result<(), JournalError> {
         let expected = self.verified.last + 1;
         let at = |source| column(expected, source);
         let number = from_sql(row.get(0).map_err(at)?);
@@ -216,6 +233,8 @@ impl<'a> Walk<'a> {
                 return Err(broken(number, "hash noted as anchor", &hash, &anchor.hash));
             }
         }
+        self.tables
+            .entry(connection, number, effects.unwrap_or_default())?;
         self.verified.entries += 1;
         self.verified.last = number;
         self.verified.last_hash = hash;
@@ -249,7 +268,25 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn broken(
+/// A snapshot is what was written.
+fn check_snapshots(connection: &Connection) -> Result<(), JournalError> {
+    let failed = storage("reading the snapshots");
+    let mut statement = connection.prepare(SNAPSHOTS).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let number = from_sql(row.get(0).map_err(failed)?);
+        let at = |source| column(number, source);
+        let digest = Sum(row.get(1).map_err(at)?);
+        let bytes = row.get_ref(2).map_err(at)?.as_blob();
+        let found = Sum::of(bytes.map_err(|error| column(number, error.into()))?);
+        if found != digest {
+            return Err(broken(number, "digest of its snapshot", &found, &digest));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn broken(
     number: u64,
     what: &'static str,
     found: &dyn Display,

@@ -9,40 +9,26 @@ use std::path::{Path, PathBuf};
 
 use davy_core::reading::Timestamp;
 use davy_gateway::lock::Lock;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::chain::{Link, Sum};
 use super::checkpoint::{Checkpointer, Limits};
+use super::prune::{self, Pruned};
 use super::reader::Reader;
+use super::tables::HazardRow;
 use super::{
-    Broken, ENTRY_BYTES_MAX, Entry, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, PRUNE_BYTES_MAX,
-    PRUNE_ENTRIES_MAX, Projection, SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage,
-    to_sql,
+    Broken, ENTRY_BYTES_MAX, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, NewEntry, Projection,
+    SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage, to_sql,
 };
 
 const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const INSERT_INPUT: &str = "INSERT INTO input VALUES (?1, ?2)";
-const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT (occurrence) DO UPDATE SET alarm = excluded.alarm,
-    source = coalesce(excluded.source, source),
-    raised_at = excluded.raised_at, changed_at = excluded.changed_at, state = excluded.state,
-    json = excluded.json, changed_in = excluded.changed_in";
-const UPSERT_HAZARD: &str = "INSERT INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)
-    ON CONFLICT (id) DO UPDATE SET source = excluded.source, state = excluded.state,
-    deadline = excluded.deadline, json = excluded.json";
+const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3)
+    ON CONFLICT (occurrence) DO UPDATE SET changed_in = excluded.changed_in";
+const UPSERT_HAZARD: &str = "INSERT OR REPLACE INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)";
 const LAST_ENTRIES: &str = "SELECT number, now_ms, kind, input_digest, effects, hash FROM entry
     ORDER BY number DESC LIMIT 2";
 const SNAPSHOTS: &str = "SELECT number, digest, bytes FROM snapshot ORDER BY number DESC";
-const OLDEST_SNAPSHOT: &str = "SELECT min(number) FROM snapshot";
-const PRUNED_THROUGH: &str = "SELECT pruned_through FROM mark WHERE id = 1";
-/// Messages are kind 1. Of a blob that is not read its length costs nothing.
-const OLDEST: &str = "SELECT number, now_ms, kind, coalesce(length(bytes), 0)
-    FROM entry LEFT JOIN input USING (number) WHERE number > ?1 AND number <= ?2 ORDER BY number";
-/// The first message after ?1 and up to ?2.
-const FIRST_MESSAGE: &str = "SELECT number, now_ms FROM entry
-    WHERE number > ?1 AND number <= ?2 AND kind = 1 ORDER BY number LIMIT 1";
-const PRUNE: &str = "DELETE FROM input WHERE number IN
-    (SELECT number FROM entry WHERE number > ?1 AND number <= ?2 AND kind = 1)";
 
 /// The engine's state after an entry, as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,20 +50,6 @@ pub struct Opened {
     pub snapshot: Option<Snapshot>,
     /// Newer snapshots that were passed over because their digest does not fit.
     pub snapshots_damaged: u32,
-}
-
-/// What one call of [`Journal::prune_inputs`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pruned {
-    /// Messages whose bytes went.
-    pub inputs: u64,
-    /// The bytes of messages up to this entry are gone.
-    pub through: u64,
-    /// Whether another call would find more.
-    pub more: bool,
-    /// The first message that is old enough to go and is kept only because it comes after
-    /// `not_after`.
-    pub held: Option<u64>,
 }
 
 /// The journal of one data folder. Dropping it ends its checkpoints and frees the folder.
@@ -143,7 +115,7 @@ impl Journal {
     /// All of it is kept or none; after an error the same group can be appended again.
     pub fn append(
         &mut self,
-        group: &[Entry<'_>],
+        group: &[NewEntry<'_>],
         projections: &[Projection<'_>],
     ) -> Result<Range<u64>, JournalError> {
         let first = self.last_number + 1;
@@ -155,10 +127,7 @@ impl Journal {
         let failed = storage("appending to the journal");
         let transaction = begin(&mut self.connection).map_err(failed)?;
         let last_hash = insert_entries(&transaction, group, first, self.last_hash)
-            .and_then(|hash| {
-                let numbers = (first, self.last_number + group.len() as u64);
-                write_projections(&transaction, projections, numbers).map(|()| hash)
-            })
+            .and_then(|hash| write_projections(&transaction, projections, first).map(|()| hash))
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
         self.last_number += group.len() as u64;
@@ -196,7 +165,7 @@ impl Journal {
     /// Takes out the bytes of messages judged before `before`, oldest first, up to `not_after`
     /// and never past the oldest snapshot: a restart needs what follows it.
     ///
-    /// One call looks at [`PRUNE_ENTRIES_MAX`] entries and ends after [`PRUNE_BYTES_MAX`]; call
+    /// One call looks at [`super::PRUNE_ENTRIES_MAX`] entries and ends after [`super::PRUNE_BYTES_MAX`]; call
     /// again while there is more. It stops
     /// at the first message that is young enough to keep. Commands, configurations and starts
     /// stay for good, and so does every hash.
@@ -208,7 +177,7 @@ impl Journal {
         let failed = storage("pruning the journal");
         self.checkpointer.give_way();
         let transaction = begin(&mut self.connection).map_err(failed)?;
-        let done = prune(&transaction, before, not_after).map_err(failed)?;
+        let done = prune::step(&transaction, before, not_after).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         Ok(done)
     }
@@ -262,7 +231,7 @@ fn allow(what: &'static str, found: usize, allowed: usize) -> Result<(), Journal
     Ok(())
 }
 
-fn check_group(group: &[Entry<'_>], projections: &[Projection<'_>]) -> Result<(), JournalError> {
+fn check_group(group: &[NewEntry<'_>], projections: &[Projection<'_>]) -> Result<(), JournalError> {
     if group.is_empty() {
         return Err(JournalError::NothingToFollow(projections.len()));
     }
@@ -277,7 +246,7 @@ fn check_group(group: &[Entry<'_>], projections: &[Projection<'_>]) -> Result<()
 /// Writes the rows of a group and returns the hash of the last one.
 fn insert_entries(
     transaction: &Transaction<'_>,
-    group: &[Entry<'_>],
+    group: &[NewEntry<'_>],
     first: u64,
     mut previous: Sum,
 ) -> rusqlite::Result<Sum> {
@@ -307,121 +276,39 @@ fn insert_entries(
     Ok(previous)
 }
 
-/// Writes what the API reads; `numbers` are the first and the last entry of the group.
+/// Writes the rows that follow from a group; `first` is its first entry.
 fn write_projections(
     transaction: &Transaction<'_>,
     projections: &[Projection<'_>],
-    numbers: (u64, u64),
+    first: u64,
 ) -> rusqlite::Result<()> {
     if projections.is_empty() {
         return Ok(());
     }
+    let entry = |place: usize| to_sql(first + place as u64);
     let mut upsert_alarm = transaction.prepare_cached(UPSERT_ALARM)?;
     let mut upsert_hazard = transaction.prepare_cached(UPSERT_HAZARD)?;
     for projection in projections {
         match *projection {
             Projection::Alarm {
                 occurrence,
-                alarm,
-                source,
-                raised_at,
-                changed_at,
-                state,
-                json,
-            } => upsert_alarm.execute(params![
-                to_sql(occurrence),
-                alarm,
-                source,
-                raised_at.0,
-                changed_at.0,
-                state,
-                json,
-                to_sql(numbers.0),
-                to_sql(numbers.1)
-            ])?,
-            Projection::Hazard {
-                id,
-                source,
-                state,
-                deadline,
-                json,
-            } => upsert_hazard.execute(params![
-                to_sql(id),
-                source,
-                state,
-                deadline.map(|deadline| deadline.0),
-                json
-            ])?,
-        };
+                first,
+                last,
+            } => {
+                upsert_alarm.execute([to_sql(occurrence), entry(first), entry(last)])?;
+            }
+            Projection::Hazard { hazard, last } => {
+                let HazardRow {
+                    id,
+                    source,
+                    state,
+                    json,
+                } = HazardRow::of(hazard);
+                upsert_hazard.execute(params![to_sql(id), source, state, json, entry(last)])?;
+            }
+        }
     }
     Ok(())
-}
-
-fn prune(
-    transaction: &Transaction<'_>,
-    before: Timestamp,
-    not_after: u64,
-) -> rusqlite::Result<Pruned> {
-    let done: i64 = transaction
-        .prepare_cached(PRUNED_THROUGH)?
-        .query_row([], |row| row.get(0))?;
-    let oldest_snapshot: Option<i64> = transaction
-        .prepare_cached(OLDEST_SNAPSHOT)?
-        .query_row([], |row| row.get(0))?;
-    let done = from_sql(done);
-    let restart = oldest_snapshot.map_or(0, from_sql);
-    let allowed = not_after.min(restart);
-    let batch = allowed.min(done.saturating_add(PRUNE_ENTRIES_MAX));
-    let (through, is_kept) = old_through(transaction, (done, batch), before)?;
-    let inputs = if through > done {
-        transaction
-            .prepare_cached("UPDATE mark SET pruned_through = ?1 WHERE id = 1")?
-            .execute([to_sql(through)])?;
-        transaction
-            .prepare_cached(PRUNE)?
-            .execute([to_sql(done), to_sql(through)])?
-    } else {
-        0
-    };
-    let held = transaction
-        .prepare_cached(FIRST_MESSAGE)?
-        .query_row([to_sql(not_after.max(done)), to_sql(restart)], |row| {
-            Ok((from_sql(row.get(0)?), row.get::<_, i64>(1)?))
-        })
-        .optional()?;
-    Ok(Pruned {
-        inputs: inputs as u64,
-        through,
-        more: !is_kept && through < allowed,
-        held: held
-            .filter(|(_, now_ms)| *now_ms < before.0)
-            .map(|(number, _)| number),
-    })
-}
-
-/// The last entry of a step after `done` and up to `batch`, and whether a message that is young
-/// enough to keep ended it.
-fn old_through(
-    transaction: &Transaction<'_>,
-    (done, batch): (u64, u64),
-    before: Timestamp,
-) -> rusqlite::Result<(u64, bool)> {
-    let mut statement = transaction.prepare_cached(OLDEST)?;
-    let mut rows = statement.query([to_sql(done), to_sql(batch)])?;
-    let (mut through, mut bytes) = (done, 0);
-    while bytes < PRUNE_BYTES_MAX {
-        let Some(row) = rows.next()? else { break };
-        let (now_ms, kind): (i64, i64) = (row.get(1)?, row.get(2)?);
-        let is_message = Kind::from_code(kind) == Some(Kind::Message);
-        if is_message && now_ms >= before.0 {
-            return Ok((through, true));
-        }
-        through = from_sql(row.get(0)?);
-        if is_message {
-            bytes += from_sql(row.get(3)?);
-        }
-    }
-    Ok((through, false))
 }
 
 /// The last number and hash, after a look at whether they follow from the row.

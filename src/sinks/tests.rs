@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::follow::{Cause, SinkError, Step};
 use super::*;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Journal, NewEntry};
 
 const TAGS: [&str; 3] = ["TF.gas", "FACE.ch4", "FACE.ch4.fault"];
 
@@ -77,7 +77,7 @@ impl Plant {
     fn append(&mut self, input: &Input) {
         let (kind, bytes) = crate::entry::encode(input);
         self.now += 1;
-        let entry = Entry {
+        let entry = NewEntry {
             now: Timestamp(self.now),
             kind,
             input: &bytes,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use davy::journal::{Entry, Journal};
+use davy::journal::{Journal, NewEntry};
 use davy::sinks::{SinkStatus, Sinks};
 use davy_core::config::{self, Config, SourceFile};
 use davy_core::delivery::MessageNumber;
@@ -78,7 +78,7 @@ impl Plant {
 
     fn append(&mut self, input: &Input) {
         let (kind, bytes) = davy::entry::encode(input);
-        let entry = Entry {
+        let entry = NewEntry {
             now: Timestamp(BEGIN_MS + self.messages),
             kind,
             input: &bytes,

@@ -1,6 +1,8 @@
 //! What the core wants of gateways goes out after the commit.
 
-use davy_core::delivery::Missing;
+use davy_core::delivery::{Missing, Ranges};
+use davy_core::gateways::LinkEvent;
+use davy_core::sparkplug::RunRanges;
 
 use super::*;
 use crate::journal::Journal;
