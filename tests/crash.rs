@@ -219,7 +219,12 @@ fn every_excursion_once(record: &Record) {
         }
         println!("{tag}: {} excursions", seen.len());
         let missing: Vec<_> = seen.iter().filter(|k| !raised.contains_key(k)).collect();
-        assert!(missing.is_empty(), "{tag}: not raised: {missing:?}");
+        let first = missing.first().map(|which| came(record, unit, **which));
+        assert!(
+            missing.is_empty(),
+            "{tag}: not raised: {missing:?}\n{}",
+            first.unwrap_or_default()
+        );
         let now_high = readings
             .values()
             .max()
@@ -240,6 +245,50 @@ fn every_excursion_once(record: &Record) {
             );
         }
     }
+}
+
+/// What came of an excursion, and of the polls beside it, and what followed for its alarm.
+fn came(record: &Record, unit: usize, which: u64) -> String {
+    let (tag, polls) = (
+        format!("u{}.level", unit + 1),
+        format!("u{}.polls", unit + 1),
+    );
+    let beside = |poll: u64| (poll.saturating_sub(3)..=poll + 3);
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    for message in &record.messages {
+        let (Some((at, level)), Some((_, poll))) = (message.value(&tag), message.value(&polls))
+        else {
+            continue;
+        };
+        if beside(poll as u64).any(|poll| excursion(unit, poll) == Some(which)) {
+            let lane = if message.is_historical {
+                "late"
+            } else {
+                "live"
+            };
+            let number = message.number;
+            lines.push((
+                message.entry,
+                format!("{lane} {number:?}, poll {poll}, at {}: {level}", at.0),
+            ));
+        }
+    }
+    let (first, last) = (lines.first(), lines.last());
+    let span = first.zip(last).map(|(first, last)| first.0..=last.0);
+    for (entry, change) in &record.alarms {
+        if span.as_ref().is_some_and(|span| span.contains(entry)) && change.alarm.starts_with(&tag)
+        {
+            lines.push((
+                *entry,
+                format!("{:?} at {}", change.cause, change.sampled_at.0),
+            ));
+        }
+    }
+    lines.sort();
+    let lines = lines
+        .into_iter()
+        .map(|(entry, line)| format!("entry {entry}: {line}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Changes in few words.
