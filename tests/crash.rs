@@ -253,7 +253,7 @@ fn came(record: &Record, unit: usize, which: u64) -> String {
         format!("u{}.level", unit + 1),
         format!("u{}.polls", unit + 1),
     );
-    let beside = |poll: u64| (poll.saturating_sub(3)..=poll + 3);
+    let beside = |poll: u64| poll.saturating_sub(3)..=poll + 3;
     let mut lines: Vec<(u64, String)> = Vec::new();
     for message in &record.messages {
         let (Some((at, level)), Some((_, poll))) = (message.value(&tag), message.value(&polls))

@@ -5,7 +5,9 @@
 //! that are hidden (shelved, suppressed, out of service) still count: what is hidden is evaluated.
 //!
 //! The figures are config (`config/standards/warning.toml`) with their source; the triggers that
-//! need an answer in time ("blue overdue makes yellow") come with the people who answer.
+//! need an answer in time ("blue overdue makes yellow") come with the people who answer, and those
+//! that need more than limits of single points ("cut commanded and the feed still live", a trip of
+//! two out of three) with conditions over several points.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alarm::Setpoint;
-use crate::config::WarningRules;
+use crate::config::{LimitColour, WarningRules};
 use crate::reading::Timestamp;
 
 /// The four colours, and none. The order is that of danger.
@@ -59,6 +61,15 @@ pub struct ActiveLimit<'a> {
     pub kind: &'a str,
     /// Since when, by the centre's clock.
     pub since: Timestamp,
+}
+
+impl ActiveLimit<'_> {
+    /// The colours that it makes by itself.
+    fn own_colours<'r>(&self, rules: &'r WarningRules) -> impl Iterator<Item = &'r LimitColour> {
+        let (kind, setpoint) = (self.kind, self.setpoint);
+        let rules = rules.limits.iter();
+        rules.filter(move |rule| rule.setpoint == setpoint && rule.kind == kind)
+    }
 }
 
 /// What is known of a source at one moment.
@@ -164,7 +175,8 @@ impl Warning {
             } else {
                 [rules.blue_after, rules.yellow_after]
             };
-            waits.map(|wait| limit.since + wait)
+            let own = limit.own_colours(rules).map(|rule| rule.after);
+            waits.into_iter().chain(own).map(|wait| limit.since + wait)
         });
         let unseen = facts
             .unseen
@@ -233,9 +245,8 @@ fn ask_by_limits<'a>(
         let lasted = |wait: Duration| now >= limit.since + wait;
         if is_level_two(limit.setpoint) {
             asked.push((Colour::Yellow, limit.alarm));
-            let is_high = facts
-                .level
-                .is_some_and(|level| level <= rules.orange_level_max);
+            let level = facts.level;
+            let is_high = level.map_or(rules.orange_mines, |level| level <= rules.orange_level_max);
             if is_high && lasted(rules.orange_after) {
                 asked.push((Colour::Orange, limit.alarm));
             }
@@ -245,6 +256,11 @@ fn ask_by_limits<'a>(
             }
             if lasted(rules.yellow_after) {
                 asked.push((Colour::Yellow, limit.alarm));
+            }
+        }
+        for rule in limit.own_colours(rules) {
+            if lasted(rule.after) {
+                asked.push((rule.colour, limit.alarm));
             }
         }
         if is_gas_level_two(limit.setpoint) {
@@ -277,7 +293,7 @@ fn ask_by_sight<'a>(
         asked.extend(facts.unseen.iter().map(|(alarm, _)| (Colour::Blue, *alarm)));
     }
     let unseen = facts.unseen.len();
-    if unseen > 0 && share(unseen) >= rules.yellow_bad_share {
+    if share(unseen) > rules.yellow_bad_share {
         let yellow = facts
             .unseen
             .iter()
@@ -304,7 +320,15 @@ mod tests {
             orange_level_max: 2,
             orange_points: 2,
             red_points: 3,
-            red_vessel_kinds: vec!["level".into()],
+            red_vessel_kinds: vec!["level".into(), "flame".into()],
+            orange_mines: true,
+            limits: vec![LimitColour {
+                kind: "ch4".into(),
+                setpoint: Setpoint::Hh,
+                after: Duration::ZERO,
+                colour: Colour::Red,
+                figure_source: crate::point::Text::default(),
+            }],
             figure_source: crate::point::Text::default(),
         }
     }
@@ -396,8 +420,68 @@ mod tests {
         facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 5];
         assert_eq!(colour_at(105, &facts), Colour::None);
         assert_eq!(colour_at(110, &facts), Colour::Blue);
+        facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 4];
+        assert_eq!(
+            colour_at(110, &facts),
+            Colour::None,
+            "4 % are less than 5 %"
+        );
         facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 10];
+        assert_eq!(
+            colour_at(100, &facts),
+            Colour::None,
+            "90 % online are enough"
+        );
+        facts.unseen = vec![("u", Timestamp(100 * MINUTE)); 11];
         assert_eq!(colour_at(100, &facts), Colour::Yellow);
+    }
+
+    #[test]
+    fn methane_at_three_percent_is_red_by_itself() {
+        let mut limit = limit("a", Setpoint::Hh, 100);
+        limit.kind = "ch4";
+        let mut facts = facts(vec![limit]);
+        assert_eq!(colour_at(100, &facts), Colour::Red);
+        facts.active[0].kind = "nh3";
+        assert_eq!(colour_at(100, &facts), Colour::Yellow, "of no other kind");
+        facts.active[0].kind = "ch4";
+        facts.active[0].setpoint = Setpoint::MineCut;
+        assert_eq!(colour_at(100, &facts), Colour::Yellow, "and no other limit");
+    }
+
+    #[test]
+    fn a_limit_that_makes_a_colour_later_does_so_on_time() {
+        let mut limit = limit("a", Setpoint::Hh, 100);
+        limit.kind = "ch4";
+        let facts = facts(vec![limit]);
+        let mut rules = rules();
+        rules.limits[0].after = Duration::from_mins(7);
+        let mut warning = Warning::default();
+        let start = Timestamp(100 * MINUTE);
+        warning.judge("S", start, &facts, &rules);
+        assert_eq!(warning.colour, Colour::Yellow);
+        let next = warning.next_deadline(start, &facts, &rules);
+        assert_eq!(next, Some(Timestamp(107 * MINUTE)));
+        warning.judge("S", Timestamp(107 * MINUTE - 1), &facts, &rules);
+        assert_eq!(warning.colour, Colour::Yellow);
+        warning.judge("S", Timestamp(107 * MINUTE), &facts, &rules);
+        assert_eq!(warning.colour, Colour::Red);
+    }
+
+    #[test]
+    fn level_two_lasting_is_orange_at_a_mine() {
+        let mut facts = facts(vec![limit("a", Setpoint::MineCut, 100)]);
+        facts.level = None;
+        assert_eq!(colour_at(109, &facts), Colour::Yellow);
+        assert_eq!(colour_at(110, &facts), Colour::Orange);
+    }
+
+    #[test]
+    fn flame_and_gas_together_are_red() {
+        let mut flame = limit("f", Setpoint::Hh, 100);
+        flame.kind = "flame";
+        let facts = facts(vec![flame, limit("g", Setpoint::Gas2, 100)]);
+        assert_eq!(colour_at(100, &facts), Colour::Red);
     }
 
     #[test]

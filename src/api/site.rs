@@ -287,10 +287,10 @@ fn units(watch: &Watch, gateway: &str, link: &davy_core::gateways::Gateway) -> V
     } else {
         BadCause::LinkDown
     };
-    let units = link.units.iter().map(|(id, online)| Unit {
+    let units = link.units.iter().map(|(id, seen_since)| Unit {
         id: id.clone(),
-        online: *online,
-        lost_by: (watch.engine().lost_by(gateway, id)).or((!online).then_some(unseen)),
+        online: seen_since.is_some(),
+        lost_by: (watch.engine().lost_by(gateway, id)).or(seen_since.is_none().then_some(unseen)),
     });
     units.collect()
 }

@@ -770,9 +770,9 @@ const SWING: [(&str, f64); 8] = [
     ("gas1", 3.0),
     ("h", 4.0),
     ("gas2", 5.0),
-    ("hh", 6.0),
-    ("mine_alarm", 7.0),
-    ("mine_cut", 8.0),
+    ("mine_alarm", 6.0),
+    ("mine_cut", 7.0),
+    ("hh", 8.0),
 ];
 
 /// Points with the longest names that are allowed and as many limits, as many as one message may

@@ -277,6 +277,7 @@ export const en: Readonly<Record<WordKey, string>> = {
   "event.fail_recheck": "Re-check failed",
   "event.pass_recheck": "Re-check passed, close",
   "event.occurred_again": "Occurred again",
+  "event.major_candidate": "Candidate for a major hazard: lasts or spreads",
   "event.file_evidence": "Evidence filed",
   "field.class": "Class",
   "field.second": "Second person",

@@ -275,6 +275,7 @@ export const zh = {
   "event.fail_recheck": "复查不合格",
   "event.pass_recheck": "复查合格，销号",
   "event.occurred_again": "再次报警",
+  "event.major_candidate": "列为重大隐患候选：持续或扩大",
   "event.file_evidence": "固化证据",
   "field.class": "隐患等级",
   "field.second": "同意人（第二人）",

@@ -31,6 +31,7 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     let limits = choose(&read, &mut faults);
     check_limitless(&read, &limits, &mut faults);
     check_sources(&read, &limits, &mut faults);
+    let limits = add_everywhere(&read, limits, &mut faults);
     let standards = &read.standards;
     if let (Some((_, warning)), Some(hazard)) = (&standards.warning, &standards.hazard)
         && faults.is_empty()
@@ -114,11 +115,9 @@ fn guidance<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, &'a Gu
 }
 
 fn check_guidance(read: &Read, guidance: &BTreeMap<&str, &Guidance>, faults: &mut Faults) {
-    let presets = read
-        .standards
-        .presets
-        .iter()
-        .flat_map(|preset| &preset.limits);
+    let standards = &read.standards;
+    let presets = standards.presets.iter().chain(&standards.everywhere);
+    let presets = presets.flat_map(|preset| &preset.limits);
     let own = read.site.limits.iter().map(|(_, limit)| limit);
     let limits = presets.chain(own).map(|limit| (&limit.place, &limit.terms));
     let system = read
@@ -274,6 +273,45 @@ fn choose<'a>(read: &'a Read, faults: &mut Faults) -> Vec<Vec<&'a RawLimit>> {
             limit::check_range(limit, point.range, place, &what, faults);
         }
         chosen.push(limits);
+    }
+    chosen
+}
+
+/// Adds what points of a kind take at every position. Who has a limit of the same name keeps it,
+/// if it is not above that.
+fn add_everywhere<'a>(
+    read: &'a Read,
+    mut chosen: Vec<Vec<&'a RawLimit>>,
+    faults: &mut Faults,
+) -> Vec<Vec<&'a RawLimit>> {
+    let mut everywhere: BTreeMap<&str, Vec<&Preset>> = BTreeMap::new();
+    for preset in &read.standards.everywhere {
+        everywhere.entry(&preset.kind).or_default().push(preset);
+    }
+    for ((place, point), limits) in read.points.iter().zip(&mut chosen) {
+        let presets = everywhere.get(point.kind.as_str());
+        for preset in presets.into_iter().flatten() {
+            let what = format!("point `{}`", point.tag);
+            if preset.unit != point.unit {
+                let what = format!("{what}, column `unit`");
+                let allowed = format!("{}, as in the {}", quote(&preset.unit), preset.what());
+                faults.add(place, what, quote(&point.unit), allowed);
+                continue;
+            }
+            for limit in &preset.limits {
+                let own = limits.iter().find(|own| own.setpoint == limit.setpoint);
+                if let Some(own) = own {
+                    limit::check_bound(own, limit, &what, faults);
+                } else {
+                    for other in limits.iter() {
+                        limit::check_order(&[other, limit], &what, faults);
+                    }
+                    limits.push(limit);
+                    limit::check_range(limit, point.range, place, &what, faults);
+                }
+            }
+            limits.sort_by_key(|limit| limit.setpoint);
+        }
     }
     chosen
 }

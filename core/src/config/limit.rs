@@ -120,11 +120,16 @@ pub(super) fn read_setpoints(
     setpoints
 }
 
+/// Reads one setpoint, by its word.
+pub(super) fn read_setpoint(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Setpoint> {
+    let words = SETPOINTS.map(|setpoint| (setpoint.word(), setpoint));
+    fields.word("setpoint", &words, faults)
+}
+
 /// Reads a limit; none when its setpoint, limit or end cannot be told. Keys that a caller knows
 /// besides (`point`) must have been asked for before.
 pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<RawLimit> {
-    let words = SETPOINTS.map(|setpoint| (setpoint.word(), setpoint));
-    let setpoint = fields.word("setpoint", &words, faults);
+    let setpoint = read_setpoint(fields, faults);
     if let Some(setpoint) = setpoint {
         fields.what = format!("{}, {}", fields.what, setpoint.word());
     }
@@ -212,7 +217,7 @@ fn check_end(limit: &RawLimit, what: &str, faults: &mut Faults) {
 }
 
 /// Pairs of setpoints of which the first must lie below the second (or may equal it: `true`).
-const ORDER: [(Setpoint, Setpoint, bool); 7] = [
+const ORDER: [(Setpoint, Setpoint, bool); 8] = [
     (Setpoint::Ll, Setpoint::L, false),
     (Setpoint::L, Setpoint::H, false),
     (Setpoint::Ll, Setpoint::Hh, false),
@@ -220,6 +225,7 @@ const ORDER: [(Setpoint, Setpoint, bool); 7] = [
     (Setpoint::H, Setpoint::Hh, false),
     (Setpoint::Gas1, Setpoint::Gas2, false),
     (Setpoint::MineAlarm, Setpoint::MineCut, true),
+    (Setpoint::MineCut, Setpoint::Hh, false),
 ];
 
 /// Never true of a value that is not a number.
@@ -313,9 +319,13 @@ pub(super) fn check_range(
 
 /// Checks that a limit of a site is not laxer than the one of the standard that it replaces.
 pub(super) fn check_stricter(own: &RawLimit, preset: &RawLimit, what: &str, faults: &mut Faults) {
-    if !is_fixed(own.setpoint) {
-        return;
+    if is_fixed(own.setpoint) {
+        check_bound(own, preset, what, faults);
     }
+}
+
+/// Checks that a high limit is not above one that a standard fixes.
+pub(super) fn check_bound(own: &RawLimit, preset: &RawLimit, what: &str, faults: &mut Faults) {
     let mut pairs = vec![("limit", own.limit, preset.limit)];
     if is_mine(own.setpoint) {
         pairs.push(("reset", own.reset(), preset.reset()));

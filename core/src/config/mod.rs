@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alarm::{AlarmDefinition, Setpoint};
 use crate::point::{Point, Text};
+use crate::warning::Colour;
 
 /// Gathers faults; also for the shells' own files.
 pub mod fault;
@@ -27,6 +28,8 @@ mod table;
 mod site;
 
 mod standards;
+
+mod rules;
 
 mod limit;
 
@@ -127,6 +130,8 @@ impl Config {
                 orange_points: u32::MAX,
                 red_points: u32::MAX,
                 red_vessel_kinds: Vec::new(),
+                orange_mines: false,
+                limits: Vec::new(),
                 figure_source: Text::default(),
             },
             hazard: HazardRules {
@@ -142,6 +147,14 @@ impl Config {
                     level_max: 0,
                     chemical_setpoints: Vec::new(),
                     mine_setpoints: Vec::new(),
+                    immediate: Duration::ZERO,
+                    limits: Vec::new(),
+                    unseen: MajorSight {
+                        after: Duration::ZERO,
+                        share: 1.0,
+                        mine: Vec::new(),
+                        figure_source: Text::default(),
+                    },
                     figure_source: Text::default(),
                 },
                 figure_source: Text::default(),
@@ -250,23 +263,43 @@ pub struct WarningRules {
     pub hold: Duration,
     /// Level-1 or H/L alarm for so long: blue.
     pub blue_after: Duration,
-    /// Share of points without good data that, held for `blue_after`, makes blue (0–1).
+    /// This share of points without good data, or more, that, held for `blue_after`, makes blue (0–1).
     pub blue_bad_share: f64,
     /// Level-1 alarm for so long: yellow.
     pub yellow_after: Duration,
-    /// Share of points without good data that makes yellow (0–1).
+    /// More than this share of points without good data makes yellow (0–1).
     pub yellow_bad_share: f64,
-    /// Level-2 alarm for so long on a source of `orange_level_max` or higher: orange.
+    /// Level-2 alarm for so long on a source of `orange_level_max` or higher (and on a mine, which
+    /// has no filed level, if `orange_mines` says so): orange.
     pub orange_after: Duration,
     /// The lowest level of a source (1 the highest, 4 the lowest) for `orange_after`.
     pub orange_level_max: u8,
+    /// A mine counts as a source of such a level.
+    pub orange_mines: bool,
     /// So many points in level 2 at once: orange.
     pub orange_points: u32,
     /// So many points in level 2 at once: red.
     pub red_points: u32,
     /// Kinds of points whose HH together with a gas point in level 2 makes red.
     pub red_vessel_kinds: Vec<String>,
+    /// Limits that make a colour by themselves.
+    pub limits: Vec<LimitColour>,
     /// Where these figures come from.
+    pub figure_source: Text,
+}
+
+/// A limit of a kind of points that makes a colour by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitColour {
+    /// Kind of the points.
+    pub kind: String,
+    /// Which limit of them.
+    pub setpoint: Setpoint,
+    /// How long its alarm must last; zero for at once.
+    pub after: Duration,
+    /// The colour.
+    pub colour: Colour,
+    /// Where that comes from.
     pub figure_source: Text,
 }
 
@@ -296,7 +329,7 @@ pub struct HazardRules {
 }
 
 /// Which alarms raise a candidate for a major hazard (重大隐患), which a person then judges.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MajorRule {
     /// The lowest level of a chemical source (1 the highest, 4 the lowest) for
     /// `chemical_setpoints`.
@@ -305,8 +338,50 @@ pub struct MajorRule {
     pub chemical_setpoints: Vec<Setpoint>,
     /// Limits that do so at a mine.
     pub mine_setpoints: Vec<Setpoint>,
+    /// How long there is for what the law wants put right at once, without a figure.
+    pub immediate: Duration,
+    /// Limits that do so anywhere, and are to be put right at once when they have lasted.
+    pub limits: Vec<MajorLimit>,
+    /// Losses of view that do so.
+    pub unseen: MajorSight,
     /// Where these figures come from.
     pub figure_source: Text,
+}
+
+/// A limit of a kind of points whose alarm makes a candidate for a major hazard, which is to be put
+/// right at once when it has lasted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MajorLimit {
+    /// Kind of the points.
+    pub kind: String,
+    /// Which limit of them.
+    pub setpoint: Setpoint,
+    /// How long its alarm must last.
+    pub after: Duration,
+    /// Where that comes from.
+    pub figure_source: Text,
+}
+
+/// When a loss of view makes a candidate for a major hazard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MajorSight {
+    /// Of any point, unit or gateway: when it has lasted for so long.
+    pub after: Duration,
+    /// This share of the points of a source, or more, is unseen when the entry is made (0–1).
+    pub share: f64,
+    /// Points of mines of which none may be unseen: at once, and to be put right at once.
+    pub mine: Vec<KindAt>,
+    /// Where these figures come from.
+    pub figure_source: Text,
+}
+
+/// Points of a kind, anywhere or at one kind of position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindAt {
+    /// Their kind.
+    pub kind: String,
+    /// Their position; none for any.
+    pub position: Option<String>,
 }
 
 /// One rule by which an alarm enters the ledger.

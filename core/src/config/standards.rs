@@ -1,21 +1,22 @@
-//! Reads files of standards: presets by kind and position, rules for the system's own alarms, for
-//! warnings and for the ledger.
+//! Reads files of standards: presets by kind and position, rules for the system's own alarms; for
+//! warnings and the ledger with `rules`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::duration;
 use super::fault::{Faults, Place, quote};
 use super::fields::{Document, Fields};
 use super::limit::{self, RawGuidance, RawLimit, Terms};
-use super::{Config, HazardRules, MajorRule, RaiseRule, WarningRules};
+use super::rules::{read_hazard, read_warning};
+use super::{HazardRules, WarningRules};
 use crate::alarm::SystemCondition;
-use crate::hazard::RECHECKS_MAX;
 
 /// All files of standards together.
 #[derive(Debug, Default)]
 pub(super) struct Standards {
     pub(super) presets: Vec<Preset>,
+    /// Limits that points of a kind take at every position, beside those of their preset.
+    pub(super) everywhere: Vec<Preset>,
     /// Kinds of points that may be without any limit.
     pub(super) unlimited: Vec<String>,
     pub(super) guidance: Vec<RawGuidance>,
@@ -31,6 +32,7 @@ pub(super) struct Preset {
     pub(super) place: Place,
     pub(super) kind: String,
     pub(super) position: Option<String>,
+    pub(super) every_position: bool,
     pub(super) unit: String,
     pub(super) limits: Vec<RawLimit>,
 }
@@ -39,6 +41,7 @@ impl Preset {
     /// What it is called in faults.
     pub(super) fn what(&self) -> String {
         match &self.position {
+            None if self.every_position => format!("preset `{}` at every position", self.kind),
             Some(position) => format!("preset `{}` at `{position}`", self.kind),
             None => format!("preset `{}`", self.kind),
         }
@@ -59,9 +62,6 @@ pub(super) const SYSTEM: [SystemCondition; 10] = [
     SystemCondition::HostClock,
 ];
 
-/// Durations of rules about warnings and hazards: nobody waits longer than a year.
-const RULE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(8_784);
-
 /// How long a point may be in calibration: with less no instrument can be calibrated, with more
 /// than a shift nobody would notice that it was forgotten (Davy's own bounds).
 const CALIBRATION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(8);
@@ -70,14 +70,15 @@ const CALIBRATION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration:
 /// with more no order of events could be told (Davy's own bounds).
 const CLOCK_OFFSET: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(1);
 
-/// Levels of a major hazard source, 1 the highest (GB 18218-2018).
-const LEVELS: RangeInclusive<u32> = 1..=4;
-
 /// Reads one file into `standards`.
 pub(super) fn read(document: &Document<'_>, standards: &mut Standards, faults: &mut Faults) {
     let mut root = document.root();
     for fields in root.tables("preset", faults) {
         let preset = read_preset(fields, faults);
+        if preset.every_position {
+            standards.everywhere.push(preset);
+            continue;
+        }
         let known = standards
             .presets
             .iter()
@@ -132,9 +133,13 @@ fn read_preset(mut fields: Fields<'_>, faults: &mut Faults) -> Preset {
         position: fields
             .has("position")
             .then(|| fields.id("position", faults)),
+        every_position: fields.has("every_position") && fields.flag("every_position", faults),
         unit: fields.string("unit", faults),
         limits: Vec::new(),
     };
+    if preset.every_position && preset.position.take().is_some() {
+        fields.refuse("position", "one", "none with `every_position`", faults);
+    }
     fields.what = preset.what();
     for mut inner in fields.tables("limit", faults) {
         inner.what = preset.what();
@@ -194,115 +199,4 @@ fn read_system(mut fields: Fields<'_>, standards: &mut Standards, faults: &mut F
         inner.finish(faults);
     }
     fields.finish(faults);
-}
-
-fn read_warning(mut fields: Fields<'_>, faults: &mut Faults) -> WarningRules {
-    let rules = WarningRules {
-        hold: fields.duration("hold", RULE, faults),
-        blue_after: fields.duration("blue_after", RULE, faults),
-        blue_bad_share: fields.share("blue_bad_share", faults),
-        yellow_after: fields.duration("yellow_after", RULE, faults),
-        yellow_bad_share: fields.share("yellow_bad_share", faults),
-        orange_after: fields.duration("orange_after", RULE, faults),
-        orange_level_max: read_level(&mut fields, "orange_level_max", faults),
-        orange_points: fields.whole("orange_points", 1..=1_000, faults),
-        red_points: fields.whole("red_points", 1..=1_000, faults),
-        red_vessel_kinds: fields.strings("red_vessel_kinds", faults),
-        figure_source: fields.text("figure_source", faults),
-    };
-    // A lower colour must be easier to reach than the one above it.
-    let steps = [
-        (
-            "blue_after",
-            rules.blue_after <= rules.yellow_after,
-            "`yellow_after` or less",
-        ),
-        (
-            "blue_bad_share",
-            rules.blue_bad_share <= rules.yellow_bad_share,
-            "`yellow_bad_share` or less",
-        ),
-        (
-            "orange_points",
-            rules.orange_points < rules.red_points,
-            "less than `red_points`",
-        ),
-    ];
-    for (key, right, allowed) in steps {
-        if !right {
-            let what = format!("{}, key `{key}`", fields.what);
-            faults.add(&fields.place, what, "more", allowed);
-        }
-    }
-    if rules.red_vessel_kinds.is_empty() && fields.has("red_vessel_kinds") {
-        let what = format!("{}, key `red_vessel_kinds`", fields.what);
-        faults.add(&fields.place, what, "no kind", "one at least");
-    }
-    fields.finish(faults);
-    rules
-}
-
-fn read_level(fields: &mut Fields<'_>, key: &'static str, faults: &mut Faults) -> u8 {
-    u8::try_from(fields.whole(key, LEVELS, faults)).unwrap_or_default()
-}
-
-fn read_hazard(mut fields: Fields<'_>, faults: &mut Faults) -> HazardRules {
-    let rules = HazardRules {
-        level2: read_raise(&mut fields, "level2", faults),
-        level1: read_raise(&mut fields, "level1", faults),
-        loss_of_view: read_raise(&mut fields, "loss_of_view", faults),
-        gas_loss_of_view: read_raise(&mut fields, "gas_loss_of_view", faults),
-        normal_before_close: fields.duration("normal_before_close", RULE, faults),
-        recurs_within: fields.duration("recurs_within", RULE, faults),
-        supervise_after: fields.whole("supervise_after", 1..=RECHECKS_MAX, faults),
-        gas_kinds: fields.strings("gas_kinds", faults),
-        major: read_major(&mut fields, faults),
-        figure_source: fields.text("figure_source", faults),
-    };
-    fields.finish(faults);
-    rules
-}
-
-fn read_major(fields: &mut Fields<'_>, faults: &mut Faults) -> MajorRule {
-    let Some(mut inner) = fields.table("major", faults) else {
-        return Config::empty().hazard.major;
-    };
-    let rule = MajorRule {
-        level_max: read_level(&mut inner, "level_max", faults),
-        chemical_setpoints: limit::read_setpoints(&mut inner, "chemical_setpoints", faults),
-        mine_setpoints: limit::read_setpoints(&mut inner, "mine_setpoints", faults),
-        figure_source: inner.text("figure_source", faults),
-    };
-    inner.finish(faults);
-    rule
-}
-
-fn read_raise(fields: &mut Fields<'_>, key: &'static str, faults: &mut Faults) -> RaiseRule {
-    let Some(mut inner) = fields.table(key, faults) else {
-        return RaiseRule {
-            after: Duration::ZERO,
-            repeats: 0,
-            within: Duration::ZERO,
-            deadline: Duration::ZERO,
-        };
-    };
-    let rule = RaiseRule {
-        after: inner.duration("after", RULE, faults),
-        repeats: inner.whole("repeats", 0..=1_000, faults),
-        within: inner.duration("within", RULE, faults),
-        deadline: inner.duration("deadline", RULE, faults),
-    };
-    if (rule.repeats == 0) != rule.within.is_zero() {
-        let what = format!("{}, key `within`", inner.what);
-        let within = duration::write(rule.within);
-        let found = format!("{within} with {} repeats", rule.repeats);
-        faults.add(
-            &inner.place,
-            what,
-            found,
-            "0s without repeats, more with them",
-        );
-    }
-    inner.finish(faults);
-    rule
 }

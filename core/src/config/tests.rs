@@ -141,14 +141,14 @@ fn limits_come_first_then_loss_of_view_then_the_gateways() {
         .iter()
         .map(|alarm| alarm.name.as_str())
         .collect();
-    let expected = "TF.gas.gas1 TF.gas.gas2 FACE.ch4.mine_alarm FACE.ch4.mine_cut \
+    let expected = "TF.gas.gas1 TF.gas.gas2 FACE.ch4.hh FACE.ch4.mine_alarm FACE.ch4.mine_cut \
         TF.gas.loss_of_view TF.pump.loss_of_view FACE.ch4.loss_of_view \
         FACE.ch4.fault.loss_of_view gw/gas.loss_of_view gw/mine.loss_of_view gw.loss_of_view \
         gw.clock_offset gw.gap gw.duplicate_identity gw.unusable gw.outbox_loss \
         centre.sink_behind centre.stood_still centre.cut_off centre.host_clock";
     assert_eq!(names.join(" "), expected);
     assert_eq!(config.alarms[2].subject, Subject::Point(PointId(2)));
-    let gap = &config.alarms[12];
+    let gap = &config.alarms[13];
     assert_eq!(gap.subject, Subject::Gateway("gw".to_owned()));
     assert_eq!(gap.condition, Condition::System(SystemCondition::Gap));
 }
@@ -162,7 +162,7 @@ fn the_sites_own_limit_replaces_the_presets_and_nothing_else() {
     };
     assert_eq!(limit(0), (Setpoint::Gas1, 0.8, 0.7));
     assert_eq!(limit(1), (Setpoint::Gas2, 2.0, 1.8));
-    assert_eq!(limit(3), (Setpoint::MineCut, 1.5, 1.0));
+    assert_eq!(limit(4), (Setpoint::MineCut, 1.5, 1.0));
     assert_eq!(
         config.alarms[0].figure_source.en,
         "the site's own rationalisation"
@@ -245,6 +245,11 @@ fn every_preset_of_the_standards_loads() {
                     .unwrap_or_default()
             };
             let (kind, position, unit) = (get("kind"), get("position"), get("unit"));
+            if preset.get("every_position").is_some() {
+                continue;
+            }
+            // Each methane sensor takes 3.0 % besides.
+            limits += usize::from(kind == "ch4");
             let row = format!(
                 "{name}.{index},点,Point,{kind},{position},{unit},0,100,TF,gw,gas,1s,input_registers,0,u16,,none,,\n"
             );
@@ -255,8 +260,8 @@ fn every_preset_of_the_standards_loads() {
     }
     let config = check(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let of_limits = |alarm: &&AlarmDefinition| matches!(alarm.condition, Condition::Limit(_));
-    // Two points of the good configuration have two limits each.
-    assert_eq!(config.alarms.iter().filter(of_limits).count(), limits + 4);
+    // Two points of the good configuration have two limits, one of them another at every position.
+    assert_eq!(config.alarms.iter().filter(of_limits).count(), limits + 5);
     for kind in [
         "cl2",
         "nh3",
@@ -300,6 +305,75 @@ fn methane_is_set_as_in_table_19() {
     );
     assert_eq!(row("belt_shaft"), [0.5, 0.5, 0.75, 0.5]);
     assert_eq!(row("temporary_pump"), [0.5, 0.5, 1.0, 0.5]);
+}
+
+/// Order 21 art. 5(8), wherever the sensor is.
+#[test]
+fn methane_has_its_three_percent_at_every_position() {
+    let hh = |config: &Config| {
+        let limits = config
+            .alarms
+            .iter()
+            .filter_map(|alarm| match alarm.condition {
+                Condition::Limit(limit) if alarm.name == "FACE.ch4.hh" => Some(limit.limit),
+                _ => None,
+            });
+        limits.collect::<Vec<_>>()
+    };
+    assert_eq!(hh(&check(&good()).unwrap()), [3.0]);
+    let own = |limit: f64| {
+        let mut files = good();
+        let limit = format!(
+            "[[limit]]\npoint = \"FACE.ch4\"\nsetpoint = \"hh\"\nlimit = {limit}\ndeadband = 0.1\n\
+             on_delay = \"0s\"\noff_delay = \"30s\"\nlatch = false\npriority = 1\n\
+             shelvable = false\nguidance = \"anything\"\n\
+             figure_source = {{ zh = \"本单位\", en = \"the site's own\" }}\n"
+        );
+        files[0].text += &limit;
+        check(&files)
+    };
+    assert_eq!(hh(&own(2.5).unwrap()), [2.5], "a stricter one of its own");
+    let lax = own(3.01).unwrap_err();
+    assert_eq!(lax.len(), 1);
+    assert!(lax[0].allowed.contains("3 or less"), "{}", lax[0]);
+    let mut files = good();
+    let (every, both) = (
+        "every_position = true",
+        "every_position = true\nposition = \"T1\"",
+    );
+    files[2].text = files[2].text.replace(every, both);
+    let faults = check(&files).unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].what.contains("`position`"), "{}", faults[0]);
+}
+
+/// A rule that names a limit which no preset has would never do anything.
+#[test]
+fn the_rules_of_the_standards_name_limits_that_there_are() {
+    let mut rules = Vec::new();
+    let mut limits = BTreeSet::new();
+    let word = |table: &toml::Value, key: &str| table[key].as_str().unwrap().to_owned();
+    for (_, text) in STANDARDS {
+        let table: toml::Table = text.parse().unwrap();
+        let presets = table.get("preset").and_then(toml::Value::as_array);
+        for preset in presets.into_iter().flatten() {
+            for limit in preset["limit"].as_array().unwrap() {
+                limits.insert((word(preset, "kind"), word(limit, "setpoint")));
+            }
+        }
+        let warning = table.get("warning").and_then(|rules| rules.get("limit"));
+        let ledger = table
+            .get("ledger")
+            .and_then(|rules| rules["major"].get("limit"));
+        for list in [warning, ledger].into_iter().flatten() {
+            let named = list.as_array().unwrap().iter();
+            rules.extend(named.map(|rule| (word(rule, "kind"), word(rule, "setpoint"))));
+        }
+    }
+    assert_eq!(rules.len(), 2);
+    for rule in rules {
+        assert!(limits.contains(&rule), "{rule:?}");
+    }
 }
 
 #[test]

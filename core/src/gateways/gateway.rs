@@ -5,7 +5,7 @@
 //! says live values between stored ones, each of them ends what is stored: on-delays of the stored
 //! ones begin anew behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,9 @@ pub struct Gateway {
     pub online: bool,
     /// Since when, by the centre's clock.
     pub since: Timestamp,
-    /// Units that are born and not dead.
-    pub units: BTreeMap<String, bool>,
+    /// Units, each with the moment since when it is in sight by the centre's clock, less the time in
+    /// which nobody watched; none while it is not.
+    pub units: BTreeMap<String, Option<Timestamp>>,
     /// When anything of it last came, by the centre's clock; none before the first.
     pub heard_at: Option<Timestamp>,
     /// Numbered messages of it that were taken, each once.
@@ -77,7 +78,7 @@ impl Gateway {
     pub(super) fn configure<'a>(&mut self, units: impl Iterator<Item = &'a str>) {
         let known = std::mem::take(&mut self.units);
         self.units = units
-            .map(|unit| (unit.to_owned(), known.get(unit).copied().unwrap_or(false)))
+            .map(|unit| (unit.to_owned(), known.get(unit).copied().flatten()))
             .collect();
     }
 
@@ -146,6 +147,7 @@ impl Gateway {
         match said {
             Said::NodeBirth(birth) => {
                 self.outbox(now, site.id, birth.lost, birth.stored.as_deref(), taken);
+                self.in_sight_by_points(now, site, taken);
             }
             Said::NodeDeath(bd_seq) => self.node_dies(now, site.id, *bd_seq, taken),
             Said::Outbox(data) => {
@@ -156,7 +158,7 @@ impl Gateway {
                 // A unit that is silent is born all the same, so that what is stored of it can be
                 // read; it is in sight only when something of it is.
                 if birth.metrics.iter().any(|metric| !metric.quality.is_bad()) {
-                    self.in_sight(site.id, unit, taken);
+                    self.in_sight(now, site.id, unit, taken);
                 }
             }
             Said::UnitDeath(unit, _) => self.unit_dies(site.id, unit, taken),
@@ -195,15 +197,15 @@ impl Gateway {
     fn offline(&mut self, now: Timestamp, id: &str, taken: &mut Taken) {
         self.online = false;
         self.since = now;
-        for born in self.units.values_mut() {
-            *born = false;
+        for seen in self.units.values_mut() {
+            *seen = None;
         }
         taken.condition(gateway(id), SystemCondition::LossOfView, true);
     }
 
     fn unit_dies(&mut self, id: &str, unit: &str, taken: &mut Taken) {
-        if let Some(born) = self.units.get_mut(unit) {
-            *born = false;
+        if let Some(seen) = self.units.get_mut(unit) {
+            *seen = None;
             let subject = Subject::Unit(id.to_owned(), unit.to_owned());
             taken.condition(subject, SystemCondition::LossOfView, true);
         }
@@ -211,13 +213,25 @@ impl Gateway {
     }
 
     /// A unit is seen; its loss of view ends.
-    fn in_sight(&mut self, id: &str, unit: &str, taken: &mut Taken) {
-        if let Some(born) = self.units.get_mut(unit)
-            && !*born
+    fn in_sight(&mut self, now: Timestamp, id: &str, unit: &str, taken: &mut Taken) {
+        if let Some(seen) = self.units.get_mut(unit)
+            && seen.is_none()
         {
-            *born = true;
+            *seen = Some(now);
             let subject = Subject::Unit(id.to_owned(), unit.to_owned());
             taken.condition(subject, SystemCondition::LossOfView, false);
+        }
+    }
+
+    /// A node that is not Davy's may say its points without their units, or under other names:
+    /// whose point is seen, that unit is.
+    fn in_sight_by_points(&mut self, now: Timestamp, site: Site<'_>, taken: &mut Taken) {
+        let seen = taken.live.iter();
+        let seen = seen.filter(|reading| !reading.quality.is_bad());
+        let points = seen.filter_map(|reading| site.config.points.get(reading.point.index()));
+        let units: BTreeSet<&str> = points.map(|point| point.device.as_str()).collect();
+        for unit in units {
+            self.in_sight(now, site.id, unit, taken);
         }
     }
 
@@ -290,10 +304,12 @@ impl Gateway {
         if let (true, Some(published_at)) = (taken.historical.is_empty(), published_at) {
             self.clock(now, site, published_at, taken);
         }
-        if let Some(unit) = unit
-            && taken.live.iter().any(|reading| !reading.quality.is_bad())
-        {
-            self.in_sight(id, unit, taken);
+        match unit.filter(|unit| self.units.contains_key(*unit)) {
+            Some(unit) if taken.live.iter().any(|reading| !reading.quality.is_bad()) => {
+                self.in_sight(now, id, unit, taken);
+            }
+            Some(_) => {}
+            None => self.in_sight_by_points(now, site, taken),
         }
     }
 
@@ -371,6 +387,13 @@ impl Gateway {
     ) {
         if self.held.insert(condition, now + hold).is_none() {
             taken.condition(gateway(id), condition, true);
+        }
+    }
+
+    /// Nobody watched for so long until `now`: that is no time in which its units were seen.
+    pub(super) fn pass_over(&mut self, now: Timestamp, blind: Duration) {
+        for seen in self.units.values_mut() {
+            *seen = seen.map(|since| (since + blind).min(now));
         }
     }
 

@@ -13,6 +13,7 @@
 //! point. A message that cannot be used is counted, told and alarmed, and disturbs nothing else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +190,13 @@ impl Gateways {
     pub fn lose_sight(&mut self) {
         for gateway in self.gateways.values_mut() {
             gateway.declared.lose_sight();
+        }
+    }
+
+    /// Nobody watched for so long until `now`.
+    pub fn pass_over(&mut self, now: Timestamp, blind: Duration) {
+        for gateway in self.gateways.values_mut() {
+            gateway.pass_over(now, blind);
         }
     }
 

@@ -9,16 +9,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::guard::{Moment, check};
+use super::lasting::{Lasting, Waiting};
+use super::repeats::Repeats;
 use super::step::{allowed, carry_out};
 use super::{
-    Hazard, HazardChange, HazardCommand, HazardState, Judged, OCCURRENCES_MAX, Refused, Rule,
-    Stand, StoryLine,
+    Class, Hazard, HazardChange, HazardCommand, HazardState, Judged, OCCURRENCES_MAX, Refused,
+    Rule, Stand, StoryLine,
 };
 use crate::config::HazardRules;
 use crate::reading::Timestamp;
-
-/// Moments kept of one alarm to count its repeats, if its rule does not ask for more.
-const REPEATS_KEPT: usize = 16;
 
 /// Entries that time alone changes at once; of what a flood has found, all are due at one moment.
 /// An entry is some 2 kB, and 60 kB with a long story in it: so one input of the journal stays
@@ -51,9 +50,9 @@ pub struct Returned<'a> {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Kept", into = "Kept")]
 pub struct Ledger {
-    kept: Kept,
+    pub(super) kept: Kept,
     /// The newest entry of a subject and rule, open or closed.
-    newest: BTreeMap<(String, Rule), u64>,
+    pub(super) newest: BTreeMap<(String, Rule), u64>,
     /// The open entry that an alarm belongs to.
     open_by_alarm: BTreeMap<String, u64>,
     /// Open entries of each source that has any.
@@ -63,25 +62,17 @@ pub struct Ledger {
     /// Moments at which a closed entry can no longer recur.
     forgettable: BTreeSet<(Timestamp, u64)>,
     /// Moments at which an occurrence that lasts becomes an entry.
-    due: BTreeSet<(Timestamp, u64)>,
+    pub(super) due: BTreeSet<(Timestamp, u64)>,
 }
 
 /// What a snapshot carries; the indexes follow from it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     last_id: u64,
-    hazards: BTreeMap<u64, Hazard>,
+    pub(super) hazards: BTreeMap<u64, Hazard>,
     /// By occurrence: the live lane and the store of a gateway may each have one of an alarm.
-    waiting: BTreeMap<u64, Waiting>,
-    /// By alarm: when its latest occurrences were raised, by the gateway's clock, in order.
-    repeats: BTreeMap<String, Vec<Timestamp>>,
-}
-
-/// An occurrence that becomes an entry once it has lasted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Waiting {
-    due: Timestamp,
-    judged: Judged,
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    repeats: Repeats,
 }
 
 impl PartialEq for Ledger {
@@ -138,12 +129,21 @@ impl Ledger {
             hazard.normal_since = None;
         }
         let occurrence = occurred.occurrence;
-        let often = self.comes_often(occurred.at, &judged);
+        let often = self.kept.repeats.comes_often(now, occurred.at, &judged);
         if judged.figures.after.is_zero() || often {
-            self.enter(now, occurrence, judged, recurs_within, changes);
+            self.enter(now, occurrence, &judged, recurs_within, changes);
+            self.wait_to_worsen(now, occurrence, judged);
         } else {
             let due = now + judged.figures.after;
-            self.wait(occurrence, Waiting { due, judged });
+            let entered = false;
+            self.wait(
+                occurrence,
+                Waiting {
+                    due,
+                    judged,
+                    entered,
+                },
+            );
         }
     }
 
@@ -157,10 +157,20 @@ impl Ledger {
         changes: &mut Vec<HazardChange>,
     ) {
         let waiting = self.kept.waiting.remove(&returned.occurrence);
-        if let Some(Waiting { due, judged }) = waiting {
+        if let Some(Waiting {
+            due,
+            judged,
+            entered,
+        }) = waiting
+        {
             self.due.remove(&(due, returned.occurrence));
-            if returned.lasted >= judged.figures.after {
-                self.enter(now, returned.occurrence, judged, recurs_within, changes);
+            if !entered && returned.lasted >= judged.figures.after {
+                self.enter(now, returned.occurrence, &judged, recurs_within, changes);
+            }
+            if let Some(worsens) = &judged.worsens
+                && returned.lasted >= worsens.after
+            {
+                self.worsen(now, &judged, changes);
             }
         }
         let hazard = open_of(&mut self.kept, &self.open_by_alarm, returned.alarm);
@@ -191,35 +201,24 @@ impl Ledger {
         }
     }
 
-    /// Time has passed. `is_live` says whether an occurrence is one of the live lane; none when it
-    /// is not in the list.
+    /// Nobody watched for so long until `now`: that is no time in which anything was normal.
+    pub fn pass_over(&mut self, now: Timestamp, blind: Duration) {
+        let open = self.kept.hazards.values_mut();
+        for hazard in open.filter(|hazard| hazard.state.is_open()) {
+            hazard.normal_since = hazard.normal_since.map(|since| (since + blind).min(now));
+        }
+    }
+
+    /// Time has passed. `lasting` says what is known of an occurrence; none when it is not in the
+    /// list.
     pub fn tick(
         &mut self,
         now: Timestamp,
         recurs_within: Duration,
-        is_live: impl Fn(u64) -> Option<bool>,
+        lasting: impl Fn(u64) -> Option<Lasting>,
         changes: &mut Vec<HazardChange>,
     ) {
-        while changes.len() < DUE_MAX
-            && let Some((at, occurrence)) = self.due.first().copied()
-            && at <= now
-        {
-            self.due.pop_first();
-            let Some(Waiting { judged, .. }) = self.kept.waiting.remove(&occurrence) else {
-                continue;
-            };
-            match is_live(occurrence) {
-                Some(true) => self.enter(now, occurrence, judged, recurs_within, changes),
-                // How long one in a store lasted, the store will say. The live lane may go on with
-                // it: so it is asked again.
-                Some(false) => {
-                    let after = judged.figures.after.max(Duration::from_millis(1));
-                    let due = now + after;
-                    self.wait(occurrence, Waiting { due, judged });
-                }
-                None => {}
-            }
-        }
+        self.meet_due(now, recurs_within, &lasting, changes);
         while changes.len() < DUE_MAX
             && let Some((at, id)) = self.deadlines.first().copied()
             && at <= now
@@ -292,41 +291,12 @@ impl Ledger {
         allowed(state)
     }
 
-    fn wait(&mut self, occurrence: u64, waiting: Waiting) {
-        self.due.insert((waiting.due, occurrence));
-        self.kept.waiting.insert(occurrence, waiting);
-    }
-
-    /// Whether the alarm came as often as its rule allows within a window around `at`, this time
-    /// included.
-    fn comes_often(&mut self, at: Timestamp, judged: &Judged) -> bool {
-        let repeats = judged.figures.repeats as usize;
-        if repeats == 0 {
-            return false;
-        }
-        let alarm = judged.origin.alarm.clone();
-        let times = self.kept.repeats.entry(alarm).or_default();
-        let place = times.partition_point(|other| *other <= at);
-        times.insert(place, at);
-        let mut starts = place.saturating_sub(repeats - 1)..=place;
-        let often = starts.any(|start| {
-            let (first, last) = (times.get(start), times.get(start + repeats - 1));
-            let within =
-                |(first, last): (&Timestamp, &Timestamp)| *last < *first + judged.figures.within;
-            first.zip(last).is_some_and(within)
-        });
-        if times.len() > REPEATS_KEPT.max(repeats) {
-            times.remove(0);
-        }
-        often
-    }
-
     /// Appends to the open entry of the same subject and rule, or makes a new one.
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         now: Timestamp,
         occurrence: u64,
-        judged: Judged,
+        judged: &Judged,
         recurs_within: Duration,
         changes: &mut Vec<HazardChange>,
     ) {
@@ -335,9 +305,15 @@ impl Ledger {
         let mut repeats = None;
         if let Some(hazard) = newest.and_then(|id| self.kept.hazards.get_mut(&id)) {
             if hazard.state.is_open() {
-                let alarm = judged.origin.alarm;
-                self.open_by_alarm.insert(alarm.clone(), hazard.id);
+                let (id, alarm) = (hazard.id, judged.origin.alarm.clone());
+                self.open_by_alarm.insert(alarm.clone(), id);
+                let is_news = judged.class == Class::Major && hazard.class == Class::General;
+                let was_found = hazard.state == HazardState::Found;
                 changes.extend(occur_again(hazard, now, occurrence, alarm));
+                if is_news && was_found {
+                    let deadline = Some(judged.figures.deadline);
+                    self.become_candidate(now, id, deadline, changes);
+                }
                 return;
             }
             let recurs =
@@ -367,7 +343,7 @@ impl Ledger {
             repeats,
             evidence: BTreeMap::new(),
             story: Vec::new(),
-            origin: judged.origin,
+            origin: judged.origin.clone(),
         };
         let why = match hazard.rule {
             Rule::LevelTwo => "level 2 reached",
@@ -379,7 +355,7 @@ impl Ledger {
         self.kept.hazards.insert(hazard.id, hazard);
     }
 
-    fn index(&mut self, hazard: &Hazard) {
+    pub(super) fn index(&mut self, hazard: &Hazard) {
         let key = (hazard.origin.subject.clone(), hazard.rule);
         let newest = self.newest.entry(key).or_insert(hazard.id);
         *newest = (*newest).max(hazard.id);
@@ -398,7 +374,7 @@ impl Ledger {
         }
     }
 
-    fn unindex(&mut self, hazard: &Hazard) {
+    pub(super) fn unindex(&mut self, hazard: &Hazard) {
         let source = hazard.origin.source.as_ref();
         if let Some(source) = source.filter(|_| hazard.state.is_open())
             && let Some(open) = self.open_by_source.get_mut(source)
@@ -419,6 +395,7 @@ impl Ledger {
 
     /// Drops what is closed and can no longer recur; it stays in the journal.
     fn forget(&mut self, now: Timestamp, recurs_within: Duration) {
+        self.kept.repeats.forget(now);
         while let Some((moved, id)) = self.forgettable.first().copied()
             && now >= moved + recurs_within
         {
@@ -427,9 +404,6 @@ impl Ledger {
                 let key = (hazard.origin.subject, hazard.rule);
                 if self.newest.get(&key) == Some(&id) {
                     self.newest.remove(&key);
-                }
-                for alarm in &hazard.alarms {
-                    self.kept.repeats.remove(alarm);
                 }
             }
         }
@@ -469,7 +443,7 @@ fn occur_again(
 }
 
 /// Writes the line of the story and says what happened.
-fn told(
+pub(super) fn told(
     hazard: &mut Hazard,
     now: Timestamp,
     by: &str,

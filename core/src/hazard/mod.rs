@@ -2,7 +2,9 @@
 //!
 //! An entry is raised from an alarm by a rule, or the same open entry takes another occurrence;
 //! from there people follow it until it is put right. Every step has guards (`guard.rs`), a refused
-//! step says which guard and what would satisfy it, and changes nothing.
+//! step says which guard and what would satisfy it, and changes nothing. What lasts or spreads
+//! becomes a candidate for a major hazard as long as nobody has judged it; after that its story says
+//! so, and the class stays with the person.
 //!
 //! Invariants: an alarm has at most one open entry for one rule; only an operator's step moves an
 //! entry, time only marks it overdue; an entry raised by an alarm closes only when its alarms are
@@ -14,6 +16,7 @@
 //! rejection and the one who approves an extension only the name is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +25,14 @@ use crate::point::Text;
 use crate::reading::Timestamp;
 
 mod guard;
+mod lasting;
 mod ledger;
 mod refused;
+mod repeats;
 mod step;
 
 pub use guard::{EXTENSION_MAX, EXTENSIONS_MAX, NAME_MAX, RECHECKS_MAX, TEXT_MAX};
+pub use lasting::Lasting;
 pub use ledger::{Ledger, Occurred, Returned};
 pub use refused::Refused;
 pub use step::{FiveItems, HazardCommand, HazardStep};
@@ -62,8 +68,8 @@ pub struct Hazard {
     pub alarms: BTreeSet<String>,
     /// Those of them that are active now.
     pub active_alarms: BTreeSet<String>,
-    /// Since when none of those that are configured is active; none while one is, and when nothing
-    /// of it is configured any more. Whether the point was seen all that time is not in it: see
+    /// Since when none of those that are configured is active, less the time in which nobody
+    /// watched; none while one is, and when nothing of it is configured any more. Whether the point was seen all that time is not in it: see
     /// [`Hazard::seen_normal_since`].
     pub normal_since: Option<Timestamp>,
     /// Who put it right, once somebody said so.
@@ -96,8 +102,8 @@ pub struct Stand {
     pub owed: Option<(Owed, String)>,
     /// Those of its alarms that are no longer configured: nobody measures whether they are normal.
     pub gone: Vec<String>,
-    /// Centre's clock: since when every reading for the others is good; none while one is not.
-    /// [`Timestamp::MIN`] for what is not about a point.
+    /// Centre's clock: since when the subjects of the others are all seen (a point while its
+    /// readings are good, a unit or gateway while it is there); none while one is not.
     pub seen_since: Option<Timestamp>,
 }
 
@@ -234,6 +240,17 @@ pub struct Judged {
     pub figures: RaiseRule,
     /// Class of an entry raised by it.
     pub class: Class,
+    /// When it makes its entry a candidate for a major hazard, if it goes on.
+    pub worsens: Option<Worsens>,
+}
+
+/// An occurrence that goes on makes its entry a candidate for a major hazard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worsens {
+    /// How long it must last.
+    pub after: Duration,
+    /// How long there is from then on to put it right, if that is less than there was.
+    pub deadline: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Stories of entries: raised, followed, refused, closed, back again.
 
+mod major;
 mod table;
 mod twin;
 
@@ -30,6 +31,7 @@ fn judged(alarm: &str, rule: Rule, after: Duration, repeats: u32) -> Judged {
             deadline: DAY,
         },
         class: Class::General,
+        worsens: None,
     }
 }
 
@@ -53,6 +55,7 @@ struct Book {
     ledger: Ledger,
     changes: Vec<HazardChange>,
     stand: Stand,
+    lasting: Lasting,
 }
 
 impl Default for Book {
@@ -61,6 +64,10 @@ impl Default for Book {
             ledger: Ledger::default(),
             changes: Vec::new(),
             stand: ANSWERED,
+            lasting: Lasting {
+                is_live: true,
+                is_major: false,
+            },
         }
     }
 }
@@ -89,7 +96,7 @@ impl Book {
     fn tick(&mut self, hour: i64) {
         let now = Timestamp(hour * HOUR);
         self.ledger
-            .tick(now, RECURS, |_| Some(true), &mut self.changes);
+            .tick(now, RECURS, |_| Some(self.lasting), &mut self.changes);
     }
 
     fn step(&mut self, hour: i64, by: &str, step: HazardStep) -> Result<(), Refused> {
@@ -448,4 +455,53 @@ fn what_is_overdue_at_one_moment_is_told_in_parts() {
     }
     assert_eq!(told, [ledger::DUE_MAX, ledger::DUE_MAX, 1]);
     assert!(book.ledger.hazards().all(|hazard| hazard.overdue));
+}
+
+#[test]
+fn repeats_of_an_alarm_outlive_the_entry_that_it_once_made() -> Result<(), Refused> {
+    let half_hour = Duration::from_mins(30);
+    let closed = 28;
+    let month = closed + 30 * 24;
+    for ticks in [vec![], vec![month], vec![month - 3, month, month + 1]] {
+        let mut book = Book::default();
+        for occurrence in 1..=3 {
+            let judged = judged("g.gas1", Rule::LevelOne, half_hour, 3);
+            book.raise(0, occurrence, judged);
+            book.ends(0, occurrence, "g.gas1");
+        }
+        book.file(0)?;
+        let class = Class::General;
+        book.step(0, "chen", HazardStep::Verify { class })?;
+        book.step(0, "wang", HazardStep::FixOnTheSpot)?;
+        book.step(closed, "li", HazardStep::PassRecheck)?;
+        book.changes.clear();
+        for (occurrence, hour) in (4..).zip([month - 2, month - 1, month + 2]) {
+            for tick in ticks.iter().filter(|tick| **tick < hour) {
+                book.tick(*tick);
+            }
+            let judged = judged("g.gas1", Rule::LevelOne, half_hour, 3);
+            book.raise(hour, occurrence, judged);
+            book.ends(hour, occurrence, "g.gas1");
+        }
+        assert_eq!(
+            book.events(),
+            ["found"],
+            "three times in 4 h, ticks {ticks:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn repeats_are_forgotten_by_their_own_age() {
+    let half_hour = Duration::from_mins(30);
+    let mut book = Book::default();
+    book.raise(0, 1, judged("g.gas1", Rule::LevelOne, half_hour, 3));
+    book.ends(0, 1, "g.gas1");
+    let empty = serde_json::to_string(&Ledger::default()).unwrap();
+    let kept = |book: &Book| serde_json::to_string(&book.ledger).unwrap() != empty;
+    book.tick(31 * 24 - 1);
+    assert!(kept(&book));
+    book.tick(31 * 24);
+    assert!(!kept(&book), "the window of a day, and 30 days");
 }

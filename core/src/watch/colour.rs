@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::concerns::Watched;
 use super::{Effect, Watch};
 use crate::reading::Timestamp;
 use crate::warning::{ActiveLimit, Facts, Warning};
@@ -15,10 +16,6 @@ impl Watch {
             return Facts::default();
         };
         let name = |alarm: usize| self.config.alarms[alarm].name.as_str();
-        let since = |alarm: usize| {
-            let standing = self.engine.standing(alarm)?;
-            standing.active_since
-        };
         let active = watched
             .limits
             .iter()
@@ -28,29 +25,47 @@ impl Watch {
                     setpoint: *setpoint,
                     point: *point,
                     kind: &self.config.points[*point].kind,
-                    since: since(*alarm)?,
+                    since: self.active_since(*alarm)?,
                 })
             });
-        // Of several alarms that hide a point (its own, its unit's) the first one counts.
+        Facts {
+            level: self.config.sources[source].level,
+            active: active.collect(),
+            points: watched.points,
+            unseen: (self.unseen(watched).into_values())
+                .map(|(since, alarm)| (alarm, since))
+                .collect(),
+        }
+    }
+
+    /// Points of a source that cannot be seen. Of several alarms that hide one (its own, its
+    /// unit's) the first one counts.
+    fn unseen(&self, watched: &Watched) -> BTreeMap<usize, (Timestamp, &str)> {
         let mut unseen: BTreeMap<usize, (Timestamp, &str)> = BTreeMap::new();
         for (alarm, points) in &watched.sights {
-            let Some(since) = since(*alarm) else {
+            let Some(since) = self.active_since(*alarm) else {
                 continue;
             };
-            let one = (since, name(*alarm));
+            let one = (since, self.config.alarms[*alarm].name.as_str());
             for point in points {
                 let first = unseen.entry(*point).or_insert(one);
                 *first = one.min(*first);
             }
         }
-        Facts {
-            level: self.config.sources[source].level,
-            active: active.collect(),
-            points: watched.points,
-            unseen: (unseen.into_values())
-                .map(|(since, alarm)| (alarm, since))
-                .collect(),
-        }
+        unseen
+    }
+
+    /// Share of the points of a source that cannot be seen (0–1).
+    pub(super) fn unseen_share(&self, source: usize) -> f64 {
+        let watched = self.concerns.watched.get(source);
+        watched.map_or(0.0, |watched| {
+            self.unseen(watched).len() as f64 / f64::from(watched.points.max(1))
+        })
+    }
+
+    fn active_since(&self, alarm: usize) -> Option<Timestamp> {
+        let standing = self.engine.standing(alarm)?;
+        standing.active_since
     }
 
     /// Judges the colour of a source, and notes when time alone may change it.

@@ -3,17 +3,25 @@
 //!
 //! Invariants: what is found in a store never says that an alarm of the live lane is normal; what
 //! cannot be seen, or is not measured any more, is unknown and never normal.
+//!
+//! Limits: one alarm is judged, and how much of its source is unseen. What needs several points (a
+//! cut commanded and its feed still live) or records of work and calibration is not here yet;
+//! `config/standards/ledger.toml` lists it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Effect, Watch};
 use crate::alarm::{
     AlarmChange, AlarmDefinition, AlarmView, Cause, Condition, Subject, SystemCondition,
 };
-use crate::config::{HazardRules, Industry, MajorRule, RaiseRule, Source};
+use crate::config::{Industry, MajorRule, RaiseRule, Source};
 use crate::hazard::{
-    Class, Hazard, HazardCommand, Judged, Occurred, Origin, Owed, Returned, Rule, Stand,
+    Class, Hazard, HazardCommand, Judged, Lasting, Occurred, Origin, Owed, Returned, Rule, Stand,
+    Worsens,
 };
+use crate::point::Point;
 use crate::reading::{Lane, Timestamp};
 use crate::warning::is_level_two;
 
@@ -63,13 +71,18 @@ impl Watch {
     /// What time alone does to the ledger.
     pub(super) fn tick_ledger(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut changes = Vec::new();
-        let engine = &self.engine;
-        let is_live = |occurrence| {
-            let view = engine.occurrence(occurrence)?;
-            Some(view.lane == Lane::Live)
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let shares = RefCell::default();
+        let lasting = |occurrence| {
+            let view = self.engine.occurrence(occurrence)?;
+            Some(Lasting {
+                is_live: view.lane == Lane::Live,
+                is_major: self.hides_much(view.alarm, &shares),
+            })
         };
         let recurs = self.config.hazard.recurs_within;
-        self.ledger.tick(now, recurs, is_live, &mut changes);
+        ledger.tick(now, recurs, lasting, &mut changes);
+        self.ledger = ledger;
         effects.extend(changes.into_iter().map(Effect::Hazard));
     }
 
@@ -127,10 +140,22 @@ impl Watch {
         }
     }
 
+    /// Since when the subject of an alarm is seen: a point by its readings, a gateway since it was
+    /// born, a unit since both it and its gateway are there.
     fn seen_since(&self, alarm: usize) -> Option<Timestamp> {
-        match self.config.alarms.get(alarm)?.subject {
-            Subject::Point(point) => self.engine.good_since(point),
-            _ => Some(Timestamp::MIN),
+        let subject = &self.config.alarms.get(alarm)?.subject;
+        match subject {
+            Subject::Point(point) => self.engine.good_since(*point),
+            Subject::Unit(gateway, unit) => {
+                let there = self.gateways.get(gateway)?.units.get(unit).copied()??;
+                let behind = self
+                    .engine
+                    .not_lost_since(&Subject::Gateway(gateway.clone()))?;
+                Some(there.max(behind).max(self.engine.not_lost_since(subject)?))
+            }
+            Subject::Gateway(_) => self.engine.not_lost_since(subject),
+            // No rule makes an entry of what the centre says about itself.
+            Subject::Centre => Some(Timestamp::MIN),
         }
     }
 
@@ -145,16 +170,21 @@ impl Watch {
         let source = self.concerns.source_of(place);
         let source = source.and_then(|place| self.config.sources.get(place));
         let rules = &self.config.hazard;
-        let (rule, figures) = match alarm.condition {
-            Condition::Limit(limit) if is_level_two(limit.setpoint) => {
-                (Rule::LevelTwo, &rules.level2)
-            }
-            Condition::Limit(_) => (Rule::LevelOne, &rules.level1),
+        let (rule, terms) = match alarm.condition {
+            Condition::Limit(limit) if is_level_two(limit.setpoint) => (
+                Rule::LevelTwo,
+                self.limit_terms(alarm, &rules.level2, source),
+            ),
+            Condition::Limit(_) => (
+                Rule::LevelOne,
+                self.limit_terms(alarm, &rules.level1, source),
+            ),
             Condition::System(SystemCondition::LossOfView) => {
-                (Rule::LossOfView, self.sight_rule(alarm, rules))
+                (Rule::LossOfView, self.sight_terms(alarm))
             }
             Condition::System(_) => return None,
         };
+        let (figures, class, worsens) = terms;
         let (subject, title) = self.config.subject(alarm);
         Some(Judged {
             origin: Origin {
@@ -165,33 +195,112 @@ impl Watch {
                 found_by: "system".into(),
             },
             rule,
-            figures: figures.clone(),
-            class: class(alarm.condition, source, &rules.major),
+            figures,
+            class,
+            worsens,
         })
     }
 
-    /// Who hides a gas detector, alone or with its unit or gateway, is under the rule for those.
-    fn sight_rule<'a>(&self, alarm: &AlarmDefinition, rules: &'a HazardRules) -> &'a RaiseRule {
-        let mut hidden =
-            self.config
-                .points
-                .iter()
-                .enumerate()
-                .filter(|(place, point)| match &alarm.subject {
-                    Subject::Point(id) => id.index() == *place,
-                    Subject::Unit(gateway, unit) => {
-                        point.gateway == *gateway && point.device == *unit
-                    }
-                    Subject::Gateway(gateway) => point.gateway == *gateway,
-                    Subject::Centre => false,
-                });
-        if hidden.any(|(_, point)| rules.gas_kinds.contains(&point.kind)) {
-            &rules.gas_loss_of_view
+    /// By what an alarm about a limit becomes an entry.
+    fn limit_terms(
+        &self,
+        alarm: &AlarmDefinition,
+        figures: &RaiseRule,
+        source: Option<&Source>,
+    ) -> Terms {
+        let rule = &self.config.hazard.major;
+        let lasting = match (&alarm.subject, alarm.condition) {
+            (Subject::Point(point), Condition::Limit(limit)) => {
+                let kind = self
+                    .config
+                    .points
+                    .get(point.index())
+                    .map(|point| &point.kind);
+                let mut limits = rule.limits.iter();
+                limits.find(|one| one.setpoint == limit.setpoint && Some(&one.kind) == kind)
+            }
+            _ => None,
+        };
+        let worsens = lasting.map(|one| Worsens {
+            after: one.after,
+            deadline: Some(rule.immediate),
+        });
+        let class = match worsens {
+            Some(_) => Class::Major,
+            None => class(alarm.condition, source, rule),
+        };
+        (figures.clone(), class, worsens)
+    }
+
+    /// By what a loss of view becomes an entry: who hides a gas detector, alone or with its unit or
+    /// gateway, is under the rule for those, and who hides one that a mine must not miss, makes a
+    /// candidate for a major hazard.
+    fn sight_terms(&self, alarm: &AlarmDefinition) -> Terms {
+        let rules = &self.config.hazard;
+        let hidden = self.hidden(&alarm.subject);
+        let is_gas = hidden
+            .iter()
+            .any(|point| rules.gas_kinds.contains(&point.kind));
+        let mut figures = if is_gas {
+            rules.gas_loss_of_view.clone()
         } else {
-            &rules.loss_of_view
+            rules.loss_of_view.clone()
+        };
+        if hidden.iter().any(|point| self.is_missed_at_a_mine(point)) {
+            figures.deadline = figures.deadline.min(rules.major.immediate);
+            return (figures, Class::Major, None);
+        }
+        let worsens = Worsens {
+            after: rules.major.unseen.after,
+            deadline: None,
+        };
+        (figures, Class::General, Some(worsens))
+    }
+
+    /// Whether it is a point of a mine of which none may be unseen.
+    fn is_missed_at_a_mine(&self, point: &Point) -> bool {
+        let mut sources = self.config.sources.iter();
+        let is_mine = sources.any(|source| {
+            source.industry == Industry::CoalMine && point.source.as_ref() == Some(&source.id)
+        });
+        is_mine
+            && self.config.hazard.major.unseen.mine.iter().any(|one| {
+                one.kind == point.kind && (one.position.is_none() || one.position == point.position)
+            })
+    }
+
+    /// Whether so much of one of its sources is unseen now that an entry of this loss of view is a
+    /// candidate for a major hazard. `shares` keeps what was worked out for each source.
+    fn hides_much(&self, alarm: usize, shares: &RefCell<BTreeMap<usize, f64>>) -> bool {
+        let definition = self.config.alarms.get(alarm);
+        let is_sight = definition
+            .is_some_and(|alarm| alarm.condition == Condition::System(SystemCondition::LossOfView));
+        let sources = self.concerns.sources_of.get(alarm).filter(|_| is_sight);
+        sources.into_iter().flatten().any(|source| {
+            let mut shares = shares.borrow_mut();
+            let share = shares
+                .entry(*source)
+                .or_insert_with(|| self.unseen_share(*source));
+            *share >= self.config.hazard.major.unseen.share
+        })
+    }
+
+    /// The points that cannot be seen while a subject is not.
+    fn hidden(&self, subject: &Subject) -> Vec<&Point> {
+        let points = self.config.points.iter();
+        match subject {
+            Subject::Point(id) => self.config.points.get(id.index()).into_iter().collect(),
+            Subject::Unit(gateway, unit) => points
+                .filter(|point| point.gateway == *gateway && point.device == *unit)
+                .collect(),
+            Subject::Gateway(gateway) => points.filter(|point| point.gateway == *gateway).collect(),
+            Subject::Centre => Vec::new(),
         }
     }
 }
+
+/// Figures, class, and when it gets worse.
+type Terms = (RaiseRule, Class, Option<Worsens>);
 
 /// What is owed for an alarm in the list.
 fn owed(view: &AlarmView<'_>) -> Option<(Owed, String)> {

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -343,9 +344,13 @@ impl Watch {
 
     /// Nobody watched from `since` until `now`. That is no fault of the points: one alarm says so.
     fn stood_still(&mut self, now: Timestamp, since: Timestamp, effects: &mut Vec<Effect>) {
-        let blind = alarm::Input::Blind { since };
-        self.engine.apply(now, blind, &mut self.told);
-        if now.ms_since(since) < STOOD_STILL_MIN_MS {
+        let input = alarm::Input::Blind { since };
+        self.engine.apply(now, input, &mut self.told);
+        let blind = now.ms_since(since);
+        let blind_for = Duration::from_millis(u64::try_from(blind).unwrap_or(0));
+        self.gateways.pass_over(now, blind_for);
+        self.ledger.pass_over(now, blind_for);
+        if blind < STOOD_STILL_MIN_MS {
             return;
         }
         effects.push(Effect::StoodStill { since, until: now });

@@ -8,6 +8,7 @@ mod blind;
 mod bounds;
 mod faults;
 mod ledger;
+mod major;
 mod random;
 mod stories;
 

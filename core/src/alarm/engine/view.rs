@@ -187,6 +187,19 @@ impl Engine {
         WAYS_LOST.into_iter().max_by_key(|way| says(*way))
     }
 
+    /// Centre's clock: since when nothing says that a unit or gateway is in loss of view, less the
+    /// time in which nobody watched; none while something does. [`Timestamp::MIN`] when nothing
+    /// has ever been told of it.
+    pub fn not_lost_since(&self, subject: &Subject) -> Option<Timestamp> {
+        match self
+            .told
+            .get(&(subject.clone(), SystemCondition::LossOfView))
+        {
+            Some(told) => (!told.holds()).then_some(told.since),
+            None => Some(Timestamp::MIN),
+        }
+    }
+
     /// Where an alarm stands in the live lane, by its place in the definitions.
     pub fn standing(&self, alarm: usize) -> Option<Standing> {
         let status = self.live.get(alarm)?;

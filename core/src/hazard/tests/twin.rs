@@ -87,7 +87,12 @@ fn take(
             ledger.tick(
                 now,
                 RECURS,
-                |occurrence| Some(occurrence % 3 > 0),
+                |occurrence| {
+                    Some(Lasting {
+                        is_live: occurrence % 3 > 0,
+                        is_major: occurrence.is_multiple_of(5),
+                    })
+                },
                 &mut changes,
             );
         }
@@ -97,7 +102,11 @@ fn take(
             let at = Timestamp(now.0 - late * 60_000);
             let (name, rule) = ALARMS[*alarm];
             let after = if rule == Rule::LevelOne { 30 } else { 0 };
-            let judged = judged(name, rule, minutes(after), 3);
+            let mut judged = judged(name, rule, minutes(after), 3);
+            judged.worsens = occurrence.is_multiple_of(2).then_some(Worsens {
+                after: minutes(45),
+                deadline: Some(minutes(20)),
+            });
             let occurred = Occurred { occurrence, at };
             ledger.raised(now, occurred, judged, RECURS, &mut changes);
         }

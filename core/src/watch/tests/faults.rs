@@ -583,6 +583,24 @@ fn foreign_data(story: &mut Story, seq: u64, value: f64) -> Vec<Effect> {
     story.device(GAS, DeviceMessage::Data, data)
 }
 
+/// Without DBIRTH and DDATA there is no other sign that a unit is there.
+#[test]
+fn a_unit_is_seen_by_points_that_a_foreign_node_says_itself() {
+    let mut story = Story::new();
+    let at = story.clock();
+    let metrics = vec![number("bdSeq", 7), metric("TF.a", Some(1), 0.1, at)];
+    let birth = foreign(&story, 0, metrics);
+    story.node("gw", NodeMessage::Birth, birth);
+    let units = |story: &Story| story.watch.gateways().get("gw").unwrap().units.clone();
+    assert_eq!(units(&story)["gas"], Some(at));
+    assert_eq!(units(&story)["far"], None);
+    story.until(1.0);
+    let at = story.clock();
+    let data = foreign(&story, 1, vec![metric("TF.c", None, 0.1, at)]);
+    story.node("gw", NodeMessage::Data, data);
+    assert_eq!(units(&story)["far"], Some(at));
+}
+
 #[test]
 fn a_foreign_alias_holds_only_from_birth_to_birth() {
     let mut story = Story::new();

@@ -13,6 +13,8 @@ const WAIT: f64 = 300.0;
 struct Book {
     story: Story,
     sequence: u64,
+    /// The entry that steps are taken with.
+    hazard: u64,
 }
 
 impl Book {
@@ -21,6 +23,7 @@ impl Book {
         let mut book = Self {
             story: Story::new(),
             sequence: 0,
+            hazard: 1,
         };
         book.story.give(config_input(quick(POINTS)));
         book.story.all_born();
@@ -63,7 +66,7 @@ impl Book {
     /// Takes a step; the guard that forbids it, if one does.
     fn step(&mut self, by: &str, comment: &str, step: HazardStep) -> Option<String> {
         let effects = self.story.give(Input::Hazard(HazardCommand {
-            hazard: 1,
+            hazard: self.hazard,
             by: by.into(),
             comment: comment.into(),
             step,
@@ -79,7 +82,7 @@ impl Book {
             .unwrap_or_default()
     }
 
-    /// Entry 1 up to the re-check.
+    /// The entry up to the re-check.
     fn put_right(&mut self) {
         let part = EvidencePart::Before;
         let content = Box::default();
@@ -137,6 +140,23 @@ impl Book {
     fn entry(&self) -> Option<&Hazard> {
         let mut hazards = self.story.watch.ledger().hazards();
         hazards.find(|hazard| hazard.origin.subject == "TF.a" && hazard.rule != Rule::LossOfView)
+    }
+
+    /// Takes the steps from here on with the entry about a unit or gateway.
+    fn turn_to(&mut self, subject: &str) {
+        let mut hazards = self.story.watch.ledger().hazards();
+        let found = hazards.find(|hazard| hazard.origin.subject == subject);
+        self.hazard = found.unwrap().id;
+    }
+
+    /// Unit gw/gas is there: readings of both of its points every 10 s.
+    fn speak(&mut self, (from, to): (f64, f64)) {
+        let mut at = from;
+        while at <= to {
+            self.live("TF.a", 0.2, at);
+            self.live("TF.b", 0.2, at);
+            at += 10.0;
+        }
     }
 
     /// Since which second of the story its point is normal and was seen to be.
@@ -414,4 +434,135 @@ fn what_is_active_cannot_be_called_false() {
     assert!(refused.is_some_and(|guard| guard.contains("has not returned")));
     book.steady("TF.a", 0.2, (20.0, 150.0));
     assert_eq!(book.step("chen", "calibration", reject()), None);
+}
+
+/// Unit gw/gas has been dead for so long that it is an entry; it is back at second 620, answered
+/// and put right at second 700.
+fn unit_put_right() -> Book {
+    let mut book = Book::new();
+    book.story.unit_dead("gw", "gas");
+    book.story.until(610.0);
+    book.turn_to("gw/gas");
+    book.story.now = 620.0;
+    book.story.unit_born("gw", "gas");
+    book.speak((620.0, 700.0));
+    book.answer("gw/gas.loss_of_view", false);
+    book.put_right();
+    let refused = book.pass("");
+    assert!(refused.contains("only since"), "{refused}");
+    book
+}
+
+#[test]
+fn a_unit_that_was_seen_to_be_normal_long_enough_is_closed() {
+    let mut book = unit_put_right();
+    book.speak((710.0, 670.0 + WAIT));
+    assert!(book.pass("").contains("only since"), "normal since 680");
+    book.speak((680.0 + WAIT, 680.0 + WAIT));
+    assert_eq!(book.pass(""), "");
+}
+
+#[test]
+fn a_unit_behind_a_dead_gateway_is_not_seen_to_be_normal() {
+    let mut book = unit_put_right();
+    book.story.node_dead("gw", 1);
+    book.story.until(700.0 + 2.0 * WAIT);
+    assert!(book.pass("").contains("cannot be seen"));
+    // The gateway is back: the unit is not, until something of it is seen.
+    book.story.node_born("gw", "first", nothing_stored(2, 0));
+    book.story.until(700.0 + 4.0 * WAIT);
+    assert!(book.pass("").contains("cannot be seen"));
+    book.story.unit_born("gw", "gas");
+    assert!(
+        book.pass("").contains("cannot be seen"),
+        "a birth without a value"
+    );
+    let seen = book.story.now;
+    book.story
+        .data(GAS, (2, 1), &[("TF.a", 0.2), ("TF.b", 0.2)]);
+    assert!(book.pass("").contains("only since"));
+    book.story.until(seen + WAIT - 1.0);
+    assert!(book.pass("").contains("only since"));
+    book.story.until(seen + WAIT);
+    assert_eq!(book.pass(""), "");
+}
+
+#[test]
+fn a_gateway_is_seen_since_it_was_born() {
+    let mut book = Book::new();
+    book.story.node_dead("gw", 1);
+    book.story.until(610.0);
+    book.turn_to("gw");
+    book.story.now = 620.0;
+    book.story.node_born("gw", "first", nothing_stored(2, 0));
+    book.story.until(700.0);
+    book.answer("gw.loss_of_view", false);
+    book.put_right();
+    // Births that are asked for again do not begin it anew; a death does.
+    book.story.node_born("gw", "first", nothing_stored(2, 0));
+    assert!(book.pass("").contains("only since"));
+    book.story.node_dead("gw", 2);
+    book.story.until(710.0);
+    assert!(!book.pass("").is_empty());
+    book.story.node_born("gw", "first", nothing_stored(3, 0));
+    book.story.until(800.0);
+    book.answer("gw.loss_of_view", false);
+    book.story.until(709.0 + WAIT);
+    assert!(book.pass("").contains("only since"));
+    book.story.until(780.0 + WAIT);
+    assert_eq!(book.pass(""), "");
+}
+
+/// A centre that was down, or stood still, has seen nothing meanwhile.
+#[test]
+fn time_in_which_nobody_watched_is_not_time_seen_to_be_normal() {
+    for halt in [
+        |_: f64| Input::Started {
+            version: "1".into(),
+        },
+        |since: f64| Input::StoodStill {
+            since: Story::moment(since),
+        },
+    ] {
+        let mut book = unit_put_right();
+        book.story.until(701.0);
+        let input = halt(701.0);
+        let is_start = matches!(input, Input::Started { .. });
+        book.story.now = 701.0 + 3.0 * WAIT;
+        let back = book.story.now;
+        book.story.give(input);
+        assert!(!book.pass("").is_empty(), "nobody has looked");
+        if is_start {
+            book.story.node_born("gw", "first", nothing_stored(1, 10));
+            book.story.unit_born("gw", "gas");
+        }
+        book.speak((back, back));
+        // Of a stall, the time before it counts: 700 less 680, and a second.
+        let seen_before = if is_start { 0.0 } else { 21.0 };
+        book.speak((back + 1.0, back + WAIT - seen_before - 1.0));
+        assert!(book.pass("").contains("only since"), "{is_start}");
+        book.speak((back + WAIT, back + WAIT));
+        assert_eq!(book.pass(""), "");
+    }
+}
+
+/// The same for a point whose quality was good all the time: its alarm returned before the stall.
+#[test]
+fn a_stall_does_not_make_a_point_normal_for_longer() {
+    let mut book = Book::new();
+    book.steady("TF.a", 0.2, (10.0, 700.0));
+    book.live("TF.a", 2.5, 710.0);
+    book.turn_to("TF.a");
+    book.put_right();
+    book.steady("TF.a", 0.2, (720.0, 820.0));
+    book.answer("TF.a.gas1", false);
+    book.answer("TF.a.gas2", false);
+    book.answer("TF.a.gas2", true);
+    let before = book.normal_since().unwrap();
+    assert!(before < 820.0);
+    book.story.now = 820.0 + WAIT;
+    let since = Story::moment(820.0);
+    book.story.give(Input::StoodStill { since });
+    assert_eq!(book.normal_since(), Some(before + WAIT));
+    assert!(book.pass("").contains("only since"));
 }
