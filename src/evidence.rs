@@ -8,8 +8,10 @@
 //! Invariants
 //! - A half waits for the journal's number at which it was first seen to be due, never for the
 //!   newest one: under load that runs ahead of every sink all the time.
-//! - What was found in readings that came late is shown around the time at which they were taken,
-//!   not around the moment at which they came.
+//! - The series is kept by the clocks of gateways, so a trend is cut by them: around the reading that
+//!   raised the alarm, or by what its gateway's clock showed when the entry was found. The moment at
+//!   which something came, by the centre's clock, is never looked for in a series.
+//! - A trend that lacks even the reading that raised the alarm was not read.
 //! - A trend that cannot be read is not filed as an empty one: it is tried [`READ_TRIES`] times,
 //!   and then filed with the reason.
 //!
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use davy_core::alarm::{AlarmDefinition, Condition, Limit, Subject};
 use davy_core::config::Config;
-use davy_core::hazard::{EvidencePart, Hazard, HazardCommand, HazardStep};
+use davy_core::hazard::{EvidencePart, Hazard, HazardCommand, HazardStep, Rule};
 use davy_core::reading::{Lane, PointId, Timestamp};
 use davy_core::watch::{Concerns, Effect, Input, Watch};
 use serde_json::{Value, json};
@@ -84,17 +86,51 @@ struct Wait {
 /// One half that is to be frozen.
 struct Half {
     part: EvidencePart,
+    /// When it was found, by the clock of the gateway whose readings it shows.
     found_at: Timestamp,
     /// The occurrence that it was found by.
     occurrence: Option<u64>,
+    /// It was found as soon as a reading raised that.
+    at_once: bool,
+    /// A reading of the first of `tags` raised it, and no silence.
+    by_value: bool,
     tags: Vec<String>,
     limits: Value,
     rule: Value,
 }
 
+/// What the loop hands out of one half.
+struct Due {
+    hazard: Hazard,
+    part: EvidencePart,
+    /// When it was found, by the clock of the gateway that its alarm is about.
+    found_at: Timestamp,
+}
+
+impl Due {
+    fn new(watch: &Watch, (id, part): Key) -> Option<Self> {
+        let hazard = watch.ledger().hazard(id)?.clone();
+        let config = watch.config();
+        let alarm = watch.concerns().find(&hazard.origin.alarm);
+        let gateway = match alarm.map(|place| &config.alarms[place].subject) {
+            Some(Subject::Point(point)) => Some(&config.points[point.index()].gateway),
+            Some(Subject::Unit(gateway, _) | Subject::Gateway(gateway)) => Some(gateway),
+            // It concerns none, or is no longer configured.
+            Some(Subject::Centre) | None => None,
+        };
+        let gateway = gateway.and_then(|gateway| watch.gateways().get(gateway));
+        let found_at = gateway.map_or(hazard.found_at, |of| of.its_time(hazard.found_at));
+        Some(Self {
+            hazard,
+            part,
+            found_at,
+        })
+    }
+}
+
 /// What was read of one half.
 struct Frozen {
-    /// The moment that the evidence is around.
+    /// The moment that the evidence is around, by the clock of the series.
     moment: Timestamp,
     trend: Vec<Value>,
     /// The first thing that could not be read.
@@ -160,11 +196,8 @@ impl Freezer {
             return Ok(());
         }
         let found = self.centre.ask(move |watch| {
-            let halves = ready.iter().filter_map(|(id, part)| {
-                let hazard = watch.ledger().hazard(*id)?;
-                Some((hazard.clone(), *part))
-            });
-            let halves: Vec<(Hazard, EvidencePart)> = halves.collect();
+            let halves = ready.iter().filter_map(|key| Due::new(watch, *key));
+            let halves: Vec<Due> = halves.collect();
             let defined = (Arc::clone(watch.config()), Arc::clone(watch.concerns()));
             (halves, defined)
         });
@@ -178,14 +211,14 @@ impl Freezer {
     /// Reads one half and files it, or has it wait for another try.
     async fn freeze(
         &mut self,
-        (found, part): (Hazard, EvidencePart),
+        found: Due,
         (config, concerns): (Arc<Config>, Arc<Concerns>),
         now: Timestamp,
     ) -> Result<(), Unanswered> {
-        let hazard = found.id;
+        let (hazard, part) = (found.hazard.id, found.part);
         let (series, folder) = (self.sinks.series(), self.folder.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let half = half(&config, &concerns, &found, part);
+            let half = half(&config, &concerns, &found);
             let frozen = freeze(&series, &folder, &half);
             (half, frozen)
         });
@@ -250,26 +283,33 @@ fn lacking(watch: &Watch, now: Timestamp) -> Vec<Key> {
     halves.collect()
 }
 
-/// From when to when a half reaches.
+/// From when to when a half reaches. The reading of the moment itself is in both.
 fn part_of(part: EvidencePart, moment: Timestamp) -> (Timestamp, Timestamp) {
     match part {
-        EvidencePart::Before => (Timestamp(moment.0 - REACH.as_millis() as i64), moment),
+        EvidencePart::Before => (
+            Timestamp(moment.0.saturating_sub(REACH.as_millis() as i64)),
+            moment + Duration::from_millis(1),
+        ),
         EvidencePart::After => (moment, moment + REACH),
     }
 }
 
 /// What is to be read. The search for neighbours goes over all points, so it is not for the loop's
 /// thread.
-fn half(config: &Config, concerns: &Concerns, hazard: &Hazard, part: EvidencePart) -> Half {
+fn half(config: &Config, concerns: &Concerns, found: &Due) -> Half {
+    let hazard = &found.hazard;
     let alarm = concerns.find(&hazard.origin.alarm);
     let points = points_of(config, alarm);
     let tags = points
         .iter()
         .map(|point| config.points[point.index()].tag.clone());
+    let alarm = alarm.map(|place| &config.alarms[place]);
     Half {
-        part,
-        found_at: hazard.found_at,
+        part: found.part,
+        found_at: found.found_at,
         occurrence: hazard.occurrences.first().copied(),
+        at_once: hazard.rule == Rule::LevelTwo,
+        by_value: alarm.is_some_and(|alarm| matches!(alarm.condition, Condition::Limit(_))),
         tags: tags.collect(),
         limits: limits_of(config, &points),
         rule: serde_json::to_value(hazard.rule).unwrap_or_default(),
@@ -343,10 +383,12 @@ fn limits_at(
 
 /// Reads one half: the moment out of the journal, the trend out of the series.
 fn freeze(series: &SeriesReader, folder: &Path, half: &Half) -> Frozen {
-    let (moment, mut unread) = match moment(folder, half) {
-        Ok(moment) => (moment, None),
-        Err(why) => (half.found_at, Some(why)),
+    let (raised_at, mut unread) = match raised_at(folder, half) {
+        Ok(raised_at) => (raised_at, None),
+        Err(why) => (None, Some(why)),
     };
+    let moment = raised_at.unwrap_or(half.found_at);
+    let holds_one = raised_at.is_some() && half.by_value && half.part == EvidencePart::Before;
     let (from, to) = part_of(half.part, moment);
     let mut trend = Vec::new();
     for (place, tag) in half.tags.iter().enumerate() {
@@ -362,6 +404,9 @@ fn freeze(series: &SeriesReader, folder: &Path, half: &Half) -> Frozen {
                 let damaged = found.damaged.iter().map(ToString::to_string);
                 let damaged: Vec<String> = damaged.collect();
                 let of = found.items.len();
+                if place == 0 && of == 0 && holds_one {
+                    unread.get_or_insert("could not be read: the reading that raised it".into());
+                }
                 json!({ "tag": tag, "of": of, "readings": readings, "damaged": damaged })
             }
             Err(error) => {
@@ -411,10 +456,11 @@ fn thin(samples: &[Sample], kept: usize) -> Vec<Sample> {
     thinned
 }
 
-/// When it was: of what came late, when the occurrence was raised, by the gateway's clock.
-fn moment(folder: &Path, half: &Half) -> Result<Timestamp, String> {
+/// When the occurrence was raised, by the gateway's clock, where that is when the entry was found:
+/// of what came late, and of what is found at once.
+fn raised_at(folder: &Path, half: &Half) -> Result<Option<Timestamp>, String> {
     let Some(occurrence) = half.occurrence else {
-        return Ok(half.found_at);
+        return Ok(None);
     };
     let stored = Reader::open(folder).and_then(|reader| reader.last_change(occurrence));
     let stored = stored.map_err(|error| format!("could not be read: {error}"))?;
@@ -422,7 +468,7 @@ fn moment(folder: &Path, half: &Half) -> Result<Timestamp, String> {
     let effects = effects
         .transpose()
         .map_err(|error| format!("could not be read: {error}"))?;
-    let late = effects
+    let change = effects
         .into_iter()
         .flatten()
         .rev()
@@ -430,8 +476,9 @@ fn moment(folder: &Path, half: &Half) -> Result<Timestamp, String> {
             Effect::Alarm(change) if change.occurrence == occurrence => Some(change),
             _ => None,
         });
-    let late = late.filter(|change| change.lane == Lane::Historical);
-    Ok(late.map_or(half.found_at, |change| change.raised_at))
+    Ok(change
+        .filter(|change| half.at_once || change.lane == Lane::Historical)
+        .map(|change| change.raised_at))
 }
 
 #[cfg(test)]

@@ -172,6 +172,11 @@ impl Site {
     /// A value of point 0 (`TF.a`) or 1 (`TF.b`), sampled `ago` seconds ago.
     async fn value(&self, point: u32, value: f64, ago: i64) {
         let now = self.serving.centre.now();
+        self.value_by(now, point, value, ago).await;
+    }
+
+    /// The same, by a gateway's clock that shows `now`.
+    async fn value_by(&self, now: Timestamp, point: u32, value: f64, ago: i64) {
         let sampled_at = Timestamp(now.0 - ago * 1000);
         let reading = Reading::new(PointId(point), value, Quality::Good, sampled_at);
         let number = MessageNumber {
@@ -1207,6 +1212,27 @@ async fn of_two_who_acknowledge_one_wins_and_the_other_is_told() {
         (status.as_u16(), &problem["type"]),
         (404, &json!("unknown_occurrence"))
     );
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_trend_of_a_gateway_whose_clock_is_off_is_there_by_default() {
+    let site = Site::start().await;
+    let mut live = site.live(None).await;
+    let behind = Timestamp(site.serving.centre.now().0 - 7_200_000);
+    site.value_by(behind, 0, 2.5, 1).await;
+    live.wait_for(|effect| effect["event"] == "file_evidence")
+        .await;
+    let entry = site.get("/api/v1/hazards/1").await;
+    let readings = &entry["evidence"]["trend"][0]["readings"];
+    assert_eq!(readings[0][1], 2.5, "{entry}");
+    let point = site.get("/api/v1/points/TF.a").await;
+    let off = point["clock_off_by_ms"].as_i64().unwrap();
+    assert!((7_200_000..7_260_000).contains(&off), "{off}");
+    let trend = site.get("/api/v1/points/TF.a/trend").await;
+    let buckets = trend["buckets"].as_array().unwrap().iter();
+    let counts = buckets.map(|bucket| bucket["count"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 1);
     site.stop().await;
 }
 

@@ -129,7 +129,7 @@ function source([id, name, industry, level, colour]) {
   };
 }
 
-const pointNow = ({ mean, ...point }) => ({ ...point, value: point.quality === "good" ? Number(valueAt({ ...point, mean }, Date.now()).toFixed(3)) : null, sampled_at_ms: Date.now() - 300 });
+const pointNow = ({ mean, ...point }) => ({ ...point, value: point.quality === "good" ? Number(valueAt({ ...point, mean }, Date.now()).toFixed(3)) : null, sampled_at_ms: Date.now() - 300, clock_off_by_ms: 0 });
 
 function trend(point, query) {
   const from = Number(query.get("from_ms"));

@@ -164,6 +164,7 @@ export interface Point {
   value: number | null;
   quality: Quality;
   sampled_at_ms: number | null;
+  clock_off_by_ms: number;
   limits: PointLimit[];
 }
 

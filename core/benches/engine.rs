@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use davy_core::alarm::{
-    AlarmDefinition, Condition, Engine, Guidance, Input, Limit, Priority, Setpoint, Subject,
+    AlarmDefinition, Condition, Engine, Guidance, Input, Limit, Priority, Setpoint, Subject, Turn,
 };
 use davy_core::point::{ByteOrder, Encoding, Point, Range, Register, Scaling, Table, Text};
 use davy_core::reading::{Lane, PointId, Quality, Reading, Timestamp, UncertainCause};
@@ -109,7 +109,15 @@ fn feed(engine: &mut Engine, now: Timestamp, readings: &[Reading]) {
     let mut effects = Vec::new();
     for readings in readings.chunks(BATCH) {
         let lane = Lane::Live;
-        engine.apply(now, Input::Readings { lane, readings }, &mut effects);
+        engine.apply(
+            now,
+            Input::Readings {
+                lane,
+                turn: Turn::Next,
+                readings,
+            },
+            &mut effects,
+        );
         black_box(&effects);
         effects.clear();
     }

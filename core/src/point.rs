@@ -44,6 +44,32 @@ pub struct Point {
     pub register: Register,
 }
 
+/// How far a 4–20 mA loop measures beyond its range, as shares of its span: from 3.8 to 20.5 mA
+/// (NAMUR NE 43).
+const LOOP_BELOW: f64 = 0.2 / 16.0;
+const LOOP_ABOVE: f64 = 0.5 / 16.0;
+
+impl Point {
+    /// Values that may be good: the measuring range, of a loop what NE 43 lets it measure. A value
+    /// that travels as a single is rounded, so the ends are as far out as that may bring it.
+    pub fn trusted(&self) -> Range {
+        let (mut low, mut high) = (self.range.low, self.range.high);
+        if let Scaling::Loop(raw) = self.register.scaling {
+            let (below, above) = if raw.is_reversed() {
+                (LOOP_ABOVE, LOOP_BELOW)
+            } else {
+                (LOOP_BELOW, LOOP_ABOVE)
+            };
+            low -= below * self.range.span();
+            high += above * self.range.span();
+        }
+        Range {
+            low: low - low.abs() * f64::from(f32::EPSILON),
+            high: high + high.abs() * f64::from(f32::EPSILON),
+        }
+    }
+}
+
 /// A closed range of values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
@@ -199,5 +225,75 @@ impl RawEnds {
     /// Whether the raw number falls while the value rises.
     pub fn is_reversed(self) -> bool {
         self.high < self.low
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted(low: f64, high: f64, scaling: Scaling) -> Range {
+        let text = Text::default();
+        let register = Register {
+            table: Table::InputRegisters,
+            address: 0,
+            encoding: Encoding::F32,
+            order: ByteOrder::Abcd,
+            scaling,
+        };
+        let point = Point {
+            tag: String::new(),
+            name: text,
+            kind: String::new(),
+            position: None,
+            unit: String::new(),
+            range: Range { low, high },
+            source: None,
+            gateway: String::new(),
+            device: String::new(),
+            period: Duration::from_secs(1),
+            register,
+        };
+        point.trusted()
+    }
+
+    #[test]
+    fn a_single_at_the_end_of_the_range_may_be_good() {
+        for end in [0.1, 1.3, 40.7, 1e9, 1e-9] {
+            let trusted = trusted(-end, end, Scaling::None);
+            let single = f64::from(end as f32);
+            assert!(
+                trusted.contains(single) && trusted.contains(-single),
+                "{end}"
+            );
+            assert!(!trusted.contains(end * 1.000_001), "{end}");
+        }
+        assert!(!trusted(0.0, 1.0, Scaling::None).contains(-1e-9));
+    }
+
+    #[test]
+    fn a_loop_measures_from_3_8_to_20_5_ma() {
+        let raw = RawEnds {
+            low: 0.0,
+            high: 27_648.0,
+        };
+        let trusted = trusted(0.0, 160.0, Scaling::Loop(raw));
+        let value = |current: f64| (current - 4.0) * 10.0;
+        for (current, is_trusted) in [(3.79, false), (3.8, true), (20.5, true), (20.51, false)] {
+            assert_eq!(trusted.contains(value(current)), is_trusted, "{current}");
+        }
+    }
+
+    #[test]
+    fn a_loop_that_acts_in_reverse_measures_from_20_5_to_3_8_ma() {
+        let raw = RawEnds {
+            low: 27_648.0,
+            high: 0.0,
+        };
+        let trusted = trusted(0.0, 160.0, Scaling::Loop(raw));
+        let value = |current: f64| (20.0 - current) * 10.0;
+        for (current, is_trusted) in [(3.79, false), (3.8, true), (20.5, true), (20.51, false)] {
+            assert_eq!(trusted.contains(value(current)), is_trusted, "{current}");
+        }
     }
 }

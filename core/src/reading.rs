@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::point::Range;
+
 /// Readings of one message; one with more cannot be used, and a gateway divides what it polled.
 /// What follows from a message is one entry of the journal: a reading that swings across all six
 /// limits that a point may have, each alarm with its entry in the ledger, is 11 kB there
@@ -93,6 +95,23 @@ impl Reading {
     #[must_use]
     pub fn checked(self) -> Self {
         Self::new(self.point, self.value, self.quality, self.sampled_at)
+    }
+
+    /// The same reading; a good one whose value lies outside `trusted` is over or under range.
+    #[must_use]
+    pub fn within(self, trusted: Range) -> Self {
+        let beyond = if self.value > trusted.high {
+            UncertainCause::OverRange
+        } else if self.value < trusted.low {
+            UncertainCause::UnderRange
+        } else {
+            return self;
+        };
+        let quality = match self.quality {
+            Quality::Good => Quality::Uncertain(beyond),
+            told => told,
+        };
+        Self { quality, ..self }
     }
 
     /// A reading without a value, and why there is none.
@@ -279,5 +298,28 @@ mod tests {
             let reading = Reading::new(PointId(0), value, Quality::Good, Timestamp(0));
             assert_eq!(reading.quality, Quality::Bad(BadCause::NotANumber));
         }
+    }
+
+    #[test]
+    fn a_good_value_outside_of_what_is_trusted_is_uncertain() {
+        let (over, under) = (UncertainCause::OverRange, UncertainCause::UnderRange);
+        let trusted = Range {
+            low: -1.0,
+            high: 5.0,
+        };
+        let found = |value, quality| {
+            let reading = Reading::new(PointId(0), value, quality, Timestamp(0));
+            reading.within(trusted).quality
+        };
+        for value in [-1.0, 0.0, 5.0] {
+            assert_eq!(found(value, Quality::Good), Quality::Good);
+        }
+        assert_eq!(found(5.1, Quality::Good), Quality::Uncertain(over));
+        assert_eq!(found(-1e30, Quality::Good), Quality::Uncertain(under));
+        // Who gave another cause knows more.
+        let calibration = Quality::Uncertain(UncertainCause::Calibration);
+        assert_eq!(found(50.0, calibration), calibration);
+        let open = Quality::Bad(BadCause::OpenWire);
+        assert_eq!(found(f64::NAN, open), open);
     }
 }

@@ -16,11 +16,11 @@
 //! Limits: which alarms were acknowledged at the centre is not known here, and what was known is
 //! forgotten with a restart of the gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use davy_core::alarm::{
-    AlarmDefinition, Condition, Effect, Engine, Input, Subject, SystemCondition,
+    AlarmDefinition, Condition, Effect, Engine, Input, Subject, SystemCondition, Turn,
 };
 use davy_core::config::Config;
 use davy_core::reading::{Lane, Reading, Timestamp};
@@ -40,6 +40,8 @@ pub const KNOWN_AFTER: Duration = Duration::from_mins(1);
 pub struct LocalAlarms {
     engine: Engine,
     gateway: String,
+    /// Names of those that are about a loss of view.
+    views: BTreeSet<String>,
     active: BTreeMap<String, Known>,
     effects: Vec<Effect>,
     /// The time of the last input; none before the first.
@@ -78,9 +80,16 @@ impl LocalAlarms {
             own && is_seen_here && u8::from(alarm.priority) <= PRIORITY_MAX
         };
         let alarms: Vec<_> = config.alarms.iter().filter(is_own).cloned().collect();
+        let views = alarms.iter().filter(|alarm| {
+            matches!(
+                alarm.condition,
+                Condition::System(SystemCondition::LossOfView)
+            )
+        });
         Self {
             engine: Engine::new(&config.points, &alarms),
             gateway: gateway.to_owned(),
+            views: views.map(|alarm| alarm.name.clone()).collect(),
             active: BTreeMap::new(),
             effects: Vec::new(),
             last: None,
@@ -96,12 +105,20 @@ impl LocalAlarms {
             condition: SystemCondition::LossOfView,
             active,
         };
-        let lane = Lane::Live;
+        // One process reads them all, one after the other.
+        let (lane, turn) = (Lane::Live, Turn::Next);
         // In the order in which the centre hears of it: birth, data, death.
         if state == UnitState::Alive {
             self.apply(now, told(false));
         }
-        self.apply(now, Input::Readings { lane, readings });
+        self.apply(
+            now,
+            Input::Readings {
+                lane,
+                turn,
+                readings,
+            },
+        );
         if state == UnitState::Silent {
             self.apply(now, told(true));
         }
@@ -165,10 +182,7 @@ impl LocalAlarms {
             }
             self.version += 1;
             if is_active {
-                // A name is its subject and what is out of order with it.
-                let condition = change.alarm.rsplit('.').next();
-                let is_view = condition == Some(SystemCondition::LossOfView.word());
-                let known = if is_view {
+                let known = if self.views.contains(&change.alarm) {
                     Known::Since(None)
                 } else {
                     Known::Whatever

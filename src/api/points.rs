@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use davy_core::alarm::{AlarmDefinition, Condition, Subject};
 use davy_core::config::Config;
+use davy_core::gateways::Gateway;
 use davy_core::reading::{PointId, Quality, Reading, Timestamp};
 use davy_core::watch::Watch;
 use serde::Serialize;
@@ -37,7 +38,11 @@ pub(super) struct Point {
     value: Option<f64>,
     #[schema(value_type = Trust)]
     quality: Quality,
+    /// By its gateway's clock.
     sampled_at_ms: Option<i64>,
+    /// Centre's clock minus its gateway's, while that is more than the configuration allows; else 0.
+    /// What was measured of it at a moment of the centre's stands so much earlier in its trend.
+    clock_off_by_ms: i64,
     limits: Vec<PointLimit>,
 }
 
@@ -137,10 +142,12 @@ pub(super) fn no_point(tag: &str) -> Problem {
 }
 
 /// What the loop alone knows of a point: its latest live reading, and what became of its quality.
-type Seen = (Option<Reading>, Quality);
+type Seen = (Option<Reading>, Quality, i64);
 
 fn seen(watch: &Watch, id: PointId) -> Seen {
-    (watch.engine().last(id), watch.engine().quality(id))
+    let gateway = &watch.config().points[id.index()].gateway;
+    let off = clock_off_by(watch, gateway);
+    (watch.engine().last(id), watch.engine().quality(id), off)
 }
 
 /// The limits of each point, in the order of the configuration.
@@ -168,7 +175,11 @@ fn limit_of(alarm: &AlarmDefinition) -> Option<(PointId, PointLimit)> {
     Some((*point, shown))
 }
 
-fn shown(point: &davy_core::point::Point, (last, quality): Seen, limits: Vec<PointLimit>) -> Point {
+fn shown(
+    point: &davy_core::point::Point,
+    (last, quality, clock_off_by_ms): Seen,
+    limits: Vec<PointLimit>,
+) -> Point {
     let value = last.map(|reading| reading.value);
     Point {
         tag: point.tag.clone(),
@@ -184,16 +195,24 @@ fn shown(point: &davy_core::point::Point, (last, quality): Seen, limits: Vec<Poi
         value: value.filter(|value| value.is_finite()),
         quality,
         sampled_at_ms: last.map(|reading| reading.sampled_at.0),
+        clock_off_by_ms,
         limits,
     }
+}
+
+/// By how much the clock of a gateway is off, where that is more than is allowed.
+fn clock_off_by(watch: &Watch, gateway: &str) -> i64 {
+    let gateway = watch.gateways().get(gateway);
+    gateway.map_or(0, Gateway::clock_off_by_ms)
 }
 
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TrendQuery {
-    /// From this moment, in ms; an hour ago unless said otherwise.
+    /// From this moment of its gateway's clock, in ms; an hour before `to_ms` unless said otherwise.
     from_ms: Option<i64>,
-    /// Up to but without this moment, in ms; now unless said otherwise.
+    /// Up to but without this moment of its gateway's clock, in ms; what that shows now unless said
+    /// otherwise.
     to_ms: Option<i64>,
     /// In so many buckets, 1 to 2,000; 600 unless said otherwise.
     #[param(minimum = 1, maximum = 2_000)]
@@ -244,7 +263,16 @@ pub(super) async fn trend(
     Path(ByTag { tag }): Path<ByTag>,
     Query(query): Query<TrendQuery>,
 ) -> Result<Json<Trend>, Problem> {
-    let to = query.to_ms.unwrap_or_else(|| shared.centre.now().0);
+    let wanted = tag.clone();
+    let about = shared.centre.ask(move |watch| {
+        let id = watch.directory().find(&wanted)?;
+        let point = &watch.config().points[id.index()];
+        let off = clock_off_by(watch, &point.gateway);
+        Some((point.unit.clone(), off))
+    });
+    let (unit, off) = about.await?.ok_or_else(|| no_point(&tag))?;
+    let now = shared.centre.now().0;
+    let to = query.to_ms.unwrap_or(now.saturating_sub(off));
     let from = query.from_ms.unwrap_or(to.saturating_sub(3_600_000));
     let buckets = query.buckets.unwrap_or(600);
     if from >= to {
@@ -252,12 +280,6 @@ pub(super) async fn trend(
         let fault = Fault::new(Code::NotAllowed, Place::Query, "from_ms", before);
         return Err(fault.found(&from.to_string()).into());
     }
-    let wanted = tag.clone();
-    let unit = shared.centre.ask(move |watch| {
-        let id = watch.directory().find(&wanted)?;
-        Some(watch.config().points[id.index()].unit.clone())
-    });
-    let unit = unit.await?.ok_or_else(|| no_point(&tag))?;
     let series = shared.sinks.series();
     let asked = tag.clone();
     let found = tokio::task::spawn_blocking(move || {

@@ -179,6 +179,54 @@ async fn what_came_late_is_shown_around_the_time_it_was_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_gateway_whose_clock_is_an_hour_off_has_its_evidence() {
+    for off in [-3_600_000, 3_600_000] {
+        let mut house = House::new().await;
+        let now = house.run.centre.now();
+        for (sequence, value) in (1..).zip([1.0, 1.0, 1.0, HIGH, HIGH]) {
+            let at = Timestamp(now.0 + off) + Duration::from_secs(sequence);
+            house.run.taken(sequence, value, at, false).await;
+        }
+        house.series_follows().await;
+        let now = house.now().await;
+        house.freezer.pass(now).await.unwrap();
+        house.series_follows().await;
+        let later = now + REACH + Duration::from_secs(1);
+        house.freezer.pass(later).await.unwrap();
+        let filed = house.filed().await;
+        for (part, expected) in [(EvidencePart::Before, 4), (EvidencePart::After, 2)] {
+            let (comment, content) = &filed[&part];
+            assert_eq!(comment, "");
+            let readings = content["trend"][0]["readings"].as_array().unwrap();
+            assert_eq!(readings.len(), expected, "{part:?}, {off} ms off");
+        }
+        house.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_trend_without_the_reading_that_raised_the_alarm_was_not_read() {
+    let mut house = House::new().await;
+    house.live(1, HIGH).await;
+    house.series_follows().await;
+    let key = (1, EvidencePart::Before);
+    let half = house.run.centre.ask(move |watch| {
+        let found = Due::new(watch, key).unwrap();
+        half(watch.config(), watch.concerns(), &found)
+    });
+    let half = half.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let empty = crate::sinks::series::Series::open(folder.path()).unwrap();
+    let frozen = freeze(&empty.reader().unwrap(), house.folder.path(), &half);
+    let why = frozen.unread.unwrap();
+    assert!(why.contains("the reading that raised it"), "{why}");
+    let now = house.now().await;
+    house.freezer.pass(now).await.unwrap();
+    assert_eq!(house.filed().await.len(), 1, "in its own series it is");
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_trend_that_cannot_be_read_is_tried_again_and_not_filed_as_empty() {
     let mut house = House::new().await;
     house.live(1, HIGH).await;
@@ -305,6 +353,8 @@ fn an_entry_is_no_larger_than_it_may_be_whatever_the_rate() {
         part: EvidencePart::Before,
         found_at,
         occurrence: None,
+        at_once: false,
+        by_value: false,
         tags,
         limits: Value::Null,
         rule: Value::Null,

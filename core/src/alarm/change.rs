@@ -16,6 +16,8 @@ pub enum Input<'a> {
     Readings {
         /// As measured, or out of a store.
         lane: Lane,
+        /// How the message follows those before it.
+        turn: Turn,
         /// In the order in which they were sent.
         readings: &'a [Reading],
     },
@@ -43,6 +45,18 @@ pub enum Input<'a> {
     Command(&'a Command),
     /// Time has passed.
     Tick,
+}
+
+/// How a message follows those of its gateway, in the same lane, that came before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// Numbered above all of them: what it holds was measured later, whatever its clock says.
+    Next,
+    /// Numbered below one of them: it closes a gap.
+    Gap,
+    /// Nobody numbers them: their time alone says it.
+    #[default]
+    Unnumbered,
 }
 
 /// An operator's command on one alarm.

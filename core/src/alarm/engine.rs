@@ -9,7 +9,7 @@
 //! ```text
 //! band                        at which values nothing can change      ┐
 //! condition/ · rule · run     what makes an alarm active; its delays  │ what is kept,
-//! point · hot                 of a point                              │ without the engine
+//! point · order · hot         of a point, and which reading is later                             │ without the engine
 //! status · history            of an alarm in a lane, of the store     │
 //! told · unit                 of the system                           ┘
 //! transition                  every change of an alarm
@@ -47,6 +47,8 @@ mod rule;
 mod run;
 
 mod point;
+
+mod order;
 
 mod hot;
 
@@ -102,11 +104,6 @@ use super::definition::{AlarmDefinition, Subject, SystemCondition};
 use crate::point::Point;
 use crate::reading::{Lane, Timestamp};
 
-/// A reading sampled later than this after `now` is from a clock that runs ahead. 5 s is
-/// above what a gateway with a working NTP client drifts and waits (well under 1 s), and small
-/// against every staleness limit (15 s and more).
-const FUTURE_MS_MAX: i64 = 5_000;
-
 /// What was counted since the engine was made. Part of the snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -126,11 +123,10 @@ pub struct Counters {
 pub struct Untimely {
     /// Readings skipped because one of the same point and lane was as late or later.
     pub out_of_order: u64,
-    /// Readings sampled more than 5 s after `now`; judged as if sampled at `now`, and out of a
-    /// store as if no time had passed since the one before.
+    /// Readings sampled more than 5 s after `now`.
     pub from_future: u64,
-    /// Times that the order of a point's readings began anew since its gateway's clock stepped
-    /// back.
+    /// Times that the order of a point's readings, in a lane, began anew since its gateway's clock
+    /// was set back.
     pub backwards_steps: u64,
 }
 
@@ -271,12 +267,14 @@ impl Engine {
         match input {
             Input::Readings {
                 lane: Lane::Live,
+                turn,
                 readings,
-            } => self.live_readings(now, readings, effects),
+            } => self.live_readings(now, (turn, readings), effects),
             Input::Readings {
                 lane: Lane::Historical,
+                turn,
                 readings,
-            } => self.late_readings(now, readings, effects),
+            } => self.late_readings(now, (turn, readings), effects),
             Input::HistoryEnds { gateway } => self.history_ends(now, gateway, effects),
             Input::System {
                 subject,

@@ -32,7 +32,7 @@ mod engine;
 #[cfg(test)]
 mod tests;
 
-pub use change::{AlarmChange, Cause, Command, Effect, Input, Refusal};
+pub use change::{AlarmChange, Cause, Command, Effect, Input, Refusal, Turn};
 pub use definition::{
     AlarmDefinition, Condition, Guidance, Limit, Priority, Setpoint, Subject, SystemCondition,
 };

@@ -6,22 +6,45 @@
 use std::collections::HashMap;
 
 use crate::config::Config;
+use crate::point::{Point, Range};
 use crate::reading::PointId;
 use crate::sparkplug::DataType;
 
 /// Aliases above this are looked up in a map; below it in a table.
 const DENSE_ALIASES: u64 = 1 << 16;
 
+/// What the data of a metric is read by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Meant {
+    /// The point that it stands for.
+    pub(super) point: PointId,
+    /// As what its value travels.
+    pub(super) datatype: DataType,
+    /// Where a value may be good, whatever its node says.
+    pub(super) trusted: Range,
+}
+
+impl Meant {
+    /// A point, which is `of` in the configuration.
+    pub(super) fn new(point: PointId, of: &Point, datatype: DataType) -> Self {
+        Self {
+            point,
+            datatype,
+            trusted: of.trusted(),
+        }
+    }
+}
+
 /// Alias → point, worked out from births and the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Aliases {
-    dense: Vec<Option<(PointId, DataType)>>,
-    sparse: HashMap<u64, (PointId, DataType)>,
+    dense: Vec<Option<Meant>>,
+    sparse: HashMap<u64, Meant>,
 }
 
 impl Aliases {
-    /// The point of an alias, and as what it travels.
-    pub(super) fn get(&self, alias: u64) -> Option<(PointId, DataType)> {
+    /// What an alias stands for.
+    pub(super) fn get(&self, alias: u64) -> Option<Meant> {
         if alias < DENSE_ALIASES {
             self.dense.get(alias as usize).copied().flatten()
         } else {
@@ -41,15 +64,15 @@ impl Aliases {
     }
 
     /// An alias now stands for this.
-    pub(super) fn set(&mut self, alias: u64, point: (PointId, DataType)) {
+    pub(super) fn set(&mut self, alias: u64, meant: Meant) {
         if alias < DENSE_ALIASES {
             let index = alias as usize;
             if self.dense.len() <= index {
                 self.dense.resize(index + 1, None);
             }
-            self.dense[index] = Some(point);
+            self.dense[index] = Some(meant);
         } else {
-            self.sparse.insert(alias, point);
+            self.sparse.insert(alias, meant);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alarm::Turn;
 use crate::delivery::{MessageNumber, Missing, RESEND_MESSAGES_MAX, Ranges, Received, Stored};
 use crate::reading::Timestamp;
 use crate::sparkplug::RunRanges;
@@ -30,6 +31,8 @@ pub(super) struct Arrivals {
     /// Its present run; 0 before the first birth.
     run: u64,
     received: Received,
+    /// The highest number that came as measured, and out of the store.
+    latest: (Option<MessageNumber>, Option<MessageNumber>),
     former: Vec<(String, u64, Received)>,
     stored: Vec<Stored>,
     missing: u64,
@@ -43,6 +46,17 @@ impl Arrivals {
     /// Takes a message: `true` if it is new, `false` if it has come before.
     pub(super) fn take(&mut self, number: MessageNumber) -> bool {
         self.received.take(number)
+    }
+
+    /// How a message that was taken follows those before it in its lane.
+    pub(super) fn turn(&mut self, number: MessageNumber, is_stored: bool) -> Turn {
+        let (live, stored) = &mut self.latest;
+        let latest = if is_stored { stored } else { live };
+        if latest.is_some_and(|latest| number < latest) {
+            return Turn::Gap;
+        }
+        *latest = Some(number);
+        Turn::Next
     }
 
     /// Gives up the oldest hole of a run that has too many, until it answers none.
@@ -94,6 +108,7 @@ impl Arrivals {
             return None;
         }
         (self.look_at, self.stood) = (None, Vec::new());
+        self.latest = (None, None);
         let received = known.map(|place| self.former.remove(place).2);
         let received = std::mem::replace(&mut self.received, received.unwrap_or_default());
         self.former.push((before, of, received));

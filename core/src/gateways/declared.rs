@@ -6,6 +6,8 @@
 //! Invariants: aliases of a Davy gateway hold for good; those of a node that does not number its
 //! messages hold from its birth to its death, its next birth, or until the centre loses sight of it,
 //! whichever comes first. What births were asked for and did not explain is not asked for again.
+//! A value that a node calls good and that lies outside its point's range is uncertain here: the
+//! configuration decides, not the node.
 //!
 //! Limits: [`ALIASES_MAX`] aliases of one gateway, [`READINGS_MAX`] readings of one message.
 
@@ -13,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::alias::Aliases;
+use super::alias::{Aliases, Meant};
 use super::said::Said;
 use super::{Directory, LinkEvent, Site, Taken, sender};
 use crate::config::Config;
+use crate::point::Point;
 use crate::reading::{BadCause, PointId, READINGS_MAX, Reading, Timestamp};
 use crate::sparkplug::{Birth, DataType, Metric, Topic, Walk};
 
@@ -84,9 +87,9 @@ impl Declared {
     pub(super) fn resolve(&mut self, site: Site<'_>) {
         self.aliases = Aliases::default();
         for (alias, born) in &self.born {
-            if let Some(point) = site.point(&born.tag) {
-                let datatype = DataType::from_number(born.datatype);
-                self.aliases.set(*alias, (point, datatype));
+            let datatype = DataType::from_number(born.datatype);
+            if let Some(meant) = site.meant(&born.tag, datatype) {
+                self.aliases.set(*alias, meant);
             }
         }
     }
@@ -164,7 +167,7 @@ impl Declared {
                     self.forget_all();
                 }
             }
-            Said::UnitDeath(unit, seq) => {
+            Said::UnitDeath { unit, seq, .. } => {
                 unread.skipped = self.step(*seq);
                 self.forget_unit(unit);
             }
@@ -191,7 +194,7 @@ impl Declared {
         let mut passing = BTreeSet::new();
         let (mut known, mut unknown, mut differing) = (0, Vec::new(), Vec::new());
         for metric in &birth.metrics {
-            let Some(point) = site.point(&metric.name) else {
+            let Some(meant) = site.meant(&metric.name, metric.datatype) else {
                 if unknown.len() < LISTED_MAX {
                     unknown.push(metric.name.clone());
                 }
@@ -204,13 +207,13 @@ impl Declared {
                 continue;
             };
             known += 1;
-            let expected = &site.config.points[point.index()];
+            let expected = &site.config.points[meant.point.index()];
             let unit_differs = metric.unit.as_ref().is_some_and(|u| *u != expected.unit);
             if unit_differs && differing.len() < LISTED_MAX {
                 differing.push(metric.name.clone());
             }
             if let Some(alias) = metric.alias {
-                self.aliases.set(alias, (point, metric.datatype));
+                self.aliases.set(alias, meant);
                 let born = Born {
                     tag: metric.name.clone(),
                     datatype: metric.datatype.number(),
@@ -226,8 +229,9 @@ impl Declared {
                 && let Some(sampled_at) = metric.timestamp.or(birth.timestamp)
             {
                 // A host that reports only on change has said its values here.
-                let reading = Reading::new(point, metric.value, metric.quality, sampled_at);
-                taken.live.push(reading);
+                let (value, quality) = (metric.value, metric.quality);
+                let reading = Reading::new(meant.point, value, quality, sampled_at);
+                taken.live.push(reading.within(meant.trusted));
             }
         }
         if !passing.is_empty() {
@@ -259,7 +263,7 @@ impl Declared {
             if is_own(&metric) {
                 continue;
             }
-            let Some((point, datatype)) = self.find(&metric, site) else {
+            let Some(meant) = self.find(&metric, site) else {
                 unread.unknown += 1;
                 if let Some(alias) = metric.alias {
                     self.stranger(alias, &mut unread);
@@ -276,8 +280,12 @@ impl Declared {
                 &mut taken.live
             };
             let sampled_at = metric.timestamp.unwrap_or(now);
-            lane.push(match metric.measured(datatype) {
-                Some((value, quality)) => Reading::new(point, value, quality, sampled_at),
+            let point = meant.point;
+            lane.push(match metric.measured(meant.datatype) {
+                Some((value, quality)) => {
+                    let reading = Reading::new(point, value, quality, sampled_at);
+                    reading.within(meant.trusted)
+                }
                 None => Reading::without_value(point, BadCause::NotANumber, sampled_at),
             });
         }
@@ -310,10 +318,10 @@ impl Declared {
     }
 
     #[inline]
-    fn find(&self, metric: &Metric<'_>, site: Site<'_>) -> Option<(PointId, DataType)> {
+    fn find(&self, metric: &Metric<'_>, site: Site<'_>) -> Option<Meant> {
         match (metric.alias, metric.name) {
             (Some(alias), _) => self.aliases.get(alias),
-            (None, Some(name)) => site.point(name).zip(metric.datatype),
+            (None, Some(name)) => site.meant(name, metric.datatype?),
             (None, None) => None,
         }
     }
@@ -343,10 +351,16 @@ fn is_own(metric: &Metric<'_>) -> bool {
 
 impl Site<'_> {
     /// The point of a tag, if it is this gateway's.
-    fn point(&self, tag: &str) -> Option<PointId> {
+    fn point(&self, tag: &str) -> Option<(PointId, &Point)> {
         let point = self.directory.find(tag)?;
         let of = self.config.points.get(point.index())?;
-        (of.gateway == self.id).then_some(point)
+        (of.gateway == self.id).then_some((point, of))
+    }
+
+    /// What a metric of this name is read by.
+    fn meant(&self, tag: &str, datatype: DataType) -> Option<Meant> {
+        let (point, of) = self.point(tag)?;
+        Some(Meant::new(point, of, datatype))
     }
 }
 

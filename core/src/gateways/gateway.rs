@@ -49,7 +49,7 @@ pub struct Gateway {
     pub lost: u64,
     /// Messages that could not be used.
     pub unusable: u64,
-    /// Metrics whose names or aliases nobody knows.
+    /// Metrics whose names or aliases nobody knows, and deaths of units that nobody knows.
     pub unknown: u64,
     /// Messages that a node which does not number them has skipped, by Sparkplug's `seq`.
     pub skipped: u64,
@@ -87,6 +87,21 @@ impl Gateway {
         self.declared.len()
     }
 
+    /// Centre's clock minus the gateway's, in ms, while that is more than the configuration allows;
+    /// else 0.
+    pub fn clock_off_by_ms(&self) -> i64 {
+        if self.clock_is_off {
+            self.clock_offset_ms
+        } else {
+            0
+        }
+    }
+
+    /// About what its clock shows at a moment of the centre's, to look for its readings by.
+    pub fn its_time(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.saturating_sub(self.clock_off_by_ms()))
+    }
+
     /// What it says it still keeps.
     pub fn stored(&self) -> &[Stored] {
         self.arrivals.stored()
@@ -111,7 +126,7 @@ impl Gateway {
         self.arrivals.missing()
     }
 
-    /// Takes what it said.
+    /// Takes what it said. A birth that cannot be read changes nothing.
     pub(super) fn take(
         &mut self,
         now: Timestamp,
@@ -133,9 +148,6 @@ impl Gateway {
                 self.miss(now, site.id, messages, taken);
             }
         }
-        if let Said::NodeBirth(birth) = said {
-            self.node_born(now, site.id, birth, taken);
-        }
         let first = taken.readings();
         let mut unread = self.declared.read(now, said, site, taken)?;
         if !self.online {
@@ -143,9 +155,18 @@ impl Gateway {
             unread.skipped = unread.skipped.min(1);
         }
         self.readings += (taken.readings() - first) as u64;
+        if let Said::Data {
+            number: Some(number),
+            ..
+        } = said
+        {
+            let is_stored = !taken.historical.is_empty();
+            taken.turn = self.arrivals.turn(*number, is_stored);
+        }
         self.puzzled(now, site.id, &unread, taken);
         match said {
             Said::NodeBirth(birth) => {
+                self.node_born(now, site.id, birth, taken);
                 self.outbox(now, site.id, birth.lost, birth.stored.as_deref(), taken);
                 self.in_sight_by_points(now, site, taken);
             }
@@ -161,7 +182,14 @@ impl Gateway {
                     self.in_sight(now, site.id, unit, taken);
                 }
             }
-            Said::UnitDeath(unit, _) => self.unit_dies(site.id, unit, taken),
+            Said::UnitDeath {
+                unit, unreadable, ..
+            } => {
+                self.unit_dies(site.id, unit, taken);
+                if let Some(why) = unreadable {
+                    self.unusable(now, site.id, why.clone(), taken);
+                }
+            }
             Said::Data { unit, walk, .. } => {
                 self.read(now, site, *unit, walk.timestamp, taken);
             }
@@ -208,6 +236,8 @@ impl Gateway {
             *seen = None;
             let subject = Subject::Unit(id.to_owned(), unit.to_owned());
             taken.condition(subject, SystemCondition::LossOfView, true);
+        } else {
+            self.unknown = self.unknown.saturating_add(1);
         }
         taken.tell(id, Some(unit), LinkEvent::Offline);
     }

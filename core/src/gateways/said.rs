@@ -16,8 +16,15 @@ pub(super) enum Said<'a> {
     Outbox(NodeData),
     /// DBIRTH of a unit.
     UnitBirth(&'a str, Box<Birth>),
-    /// DDEATH of a unit, with its place among the messages of the node.
-    UnitDeath(&'a str, Option<u8>),
+    /// DDEATH: whatever else it holds, the unit is gone.
+    UnitDeath {
+        /// The unit.
+        unit: &'a str,
+        /// Its place among the messages of the node.
+        seq: Option<u8>,
+        /// Why the rest of it cannot be read, in words.
+        unreadable: Option<String>,
+    },
     /// Readings: DDATA of a unit, or NDATA of a node that measures itself.
     Data {
         /// The unit; none in NDATA.
@@ -78,9 +85,15 @@ impl<'a> Said<'a> {
                 Ok(Self::UnitBirth(unit, Box::new(birth)))
             }
             DeviceMessage::Death => {
-                // Whatever else it holds, the unit is gone.
-                let seq = walk(payload).ok().and_then(|walk| walk.seq);
-                Ok(Self::UnitDeath(unit, seq))
+                let (seq, unreadable) = match walk(payload) {
+                    Ok(walk) => (walk.seq, None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                Ok(Self::UnitDeath {
+                    unit,
+                    seq,
+                    unreadable,
+                })
             }
             DeviceMessage::Data => {
                 let walk = walk(payload).map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alarm::{Subject, SystemCondition};
+use crate::alarm::{Subject, SystemCondition, Turn};
 use crate::delivery::Missing;
 use crate::reading::{Lane, Reading};
 
@@ -13,6 +13,8 @@ pub struct Taken {
     pub live: Vec<Reading>,
     /// Readings that come late, in the order of the message.
     pub historical: Vec<Reading>,
+    /// How the message follows those before it.
+    pub turn: Turn,
     /// Conditions of the system that it begins or ends.
     pub system: Vec<(Subject, SystemCondition, bool)>,
     /// What is to be told.
@@ -26,6 +28,7 @@ impl Taken {
     pub fn clear(&mut self) {
         self.live.clear();
         self.historical.clear();
+        self.turn = Turn::default();
         self.system.clear();
         self.changes.clear();
         self.history_ends = None;

@@ -479,9 +479,14 @@ impl Watch {
             };
             self.engine.apply(now, input, &mut self.told);
         }
+        let turn = taken.turn;
         for (lane, readings) in taken.lanes() {
             if !readings.is_empty() {
-                let input = alarm::Input::Readings { lane, readings };
+                let input = alarm::Input::Readings {
+                    lane,
+                    turn,
+                    readings,
+                };
                 self.engine.apply(now, input, &mut self.told);
             }
         }

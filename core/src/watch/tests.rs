@@ -6,7 +6,9 @@
 
 mod blind;
 mod bounds;
+mod clocks;
 mod faults;
+mod foreign;
 mod ledger;
 mod major;
 mod random;

@@ -148,6 +148,19 @@ fn what_the_centre_has_seen_is_no_news_until_it_comes_again() {
 }
 
 #[test]
+fn a_loss_of_view_is_known_by_what_it_is_and_not_by_its_name() {
+    let mut edge = Edge::new(|config| {
+        for alarm in &mut config.alarms {
+            alarm.name = format!("{}, or what it is called", alarm.name);
+        }
+    });
+    edge.pass(60, GOOD, true);
+    edge.pass(31 + KNOWN_AFTER.as_secs() + 1, SILENT, true);
+    edge.pass(60, SILENT, false);
+    assert_eq!(edge.sounding(), [""; 0], "known");
+}
+
+#[test]
 fn what_the_centre_can_hardly_have_seen_sounds() {
     let mut edge = Edge::new(|_| {});
     edge.pass(60, GOOD, true);

@@ -32,6 +32,7 @@ impl Engine {
         let link = Subject::Gateway(gateway.to_owned());
         let points = self.links.get(&link).cloned().unwrap_or_default();
         for point in points {
+            self.late.gaps.remove(&point);
             let Some(latest) = self.late.points.remove(&point) else {
                 continue;
             };
@@ -49,7 +50,7 @@ impl Engine {
                 status.run = Run::default();
                 let sight = Sight {
                     now,
-                    sampled_at: latest.moment(now),
+                    sampled_at: latest.sampled_at,
                     value: status.value,
                     quality: latest.quality,
                 };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::order::Latest;
 use super::point::{is_never, never};
 use super::run::Run;
 use super::status::AlarmStatus;
@@ -12,13 +13,16 @@ use crate::reading::{Quality, Timestamp};
 /// The latest stored reading of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LatePoint {
-    /// By the gateway's clock; [`Timestamp::MIN`] while none could be believed.
+    /// By the gateway's clock.
     pub(super) sampled_at: Timestamp,
     /// Its quality.
     pub(super) quality: Quality,
     /// The latest good one, while this one is not.
     #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(super) good_at: Timestamp,
+    /// It was from the future when it came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_ahead: bool,
 }
 
 impl LatePoint {
@@ -31,12 +35,11 @@ impl LatePoint {
         }
     }
 
-    /// When it was sampled; where that is not to be believed, when it came.
-    pub(super) fn moment(self, now: Timestamp) -> Timestamp {
-        if self.sampled_at == Timestamp::MIN {
-            now
-        } else {
-            self.sampled_at
+    /// As the one that the next reading is ordered behind.
+    pub(super) fn latest(self) -> Latest {
+        Latest {
+            sampled_at: self.sampled_at,
+            yields: self.is_ahead,
         }
     }
 }
@@ -44,7 +47,10 @@ impl LatePoint {
 /// The historical lane: only what has something to remember.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LateLane {
+    /// By point: the latest reading of the store.
     pub(super) points: BTreeMap<u32, LatePoint>,
+    /// By point: the latest reading that came in a gap behind it.
+    pub(super) gaps: BTreeMap<u32, LatePoint>,
     pub(super) alarms: BTreeMap<u32, AlarmStatus>,
 }
 

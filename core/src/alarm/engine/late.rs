@@ -6,7 +6,8 @@
 //! lane sees which part of it; two are the same when no reading lies between them that was in
 //! order; no data is not. So one that began just before the live lane found it is put off until the
 //! store says that it ended first; and one that goes on behind the store's end is handed over
-//! (see [`super::handover`]).
+//! (see [`super::handover`]). What comes in a gap that was asked for again is judged in an order of
+//! its own: it may raise, and ends nothing that is later than it.
 //!
 //! Limits: nothing is kept of points without stored readings; one late occurrence an alarm stands
 //! in the list, a newer one takes its place and says so. Changes of quality are not
@@ -15,12 +16,13 @@
 //! Two excursions in two outages are taken for one when the store was not read in between and no
 //! alarm of the live lane tells them apart.
 
+use super::Engine;
 use super::history::LatePoint;
+use super::order::{Place, is_ahead, place};
 use super::point::{counted_time, never};
 use super::run::{Edge, Run};
 use super::status::{Pending, Sight};
-use super::{Engine, FUTURE_MS_MAX};
-use crate::alarm::change::Effect;
+use crate::alarm::change::{Effect, Turn};
 use crate::reading::{Lane, Reading, Timestamp};
 
 /// Whether an excursion of the store is one that the live lane has.
@@ -38,15 +40,20 @@ impl Engine {
     pub(super) fn late_readings(
         &mut self,
         now: Timestamp,
-        readings: &[Reading],
+        (turn, readings): (Turn, &[Reading]),
         effects: &mut Vec<Effect>,
     ) {
         for reading in readings {
-            self.judge_late(now, reading, effects);
+            self.judge_late(now, (turn, reading), effects);
         }
     }
 
-    fn judge_late(&mut self, now: Timestamp, reading: &Reading, effects: &mut Vec<Effect>) {
+    fn judge_late(
+        &mut self,
+        now: Timestamp,
+        (turn, reading): (Turn, &Reading),
+        effects: &mut Vec<Effect>,
+    ) {
         let reading = &reading.checked();
         let point = reading.point.0;
         let Some(period) = self.points.get(reading.point.index()).map(|p| p.period) else {
@@ -54,17 +61,28 @@ impl Engine {
             return;
         };
         self.counters.late += 1;
-        let before = self.late.points.get(&point).copied();
-        let mut sampled_at = reading.sampled_at;
-        if sampled_at.ms_since(now) > FUTURE_MS_MAX {
-            // Its moment is not to be believed and would blind the ones after it. Its value is
-            // judged all the same, as if no time had passed.
-            self.counters.untimely.from_future += 1;
-            sampled_at = before.map_or(Timestamp::MIN, |before| before.sampled_at);
-        } else if before.is_some_and(|before| sampled_at <= before.sampled_at) {
-            self.counters.untimely.out_of_order += 1;
-            return;
+        let sampled_at = reading.sampled_at;
+        let mut before = self.late.points.get(&point).copied();
+        let mut found = place(before.map(LatePoint::latest), sampled_at, turn);
+        let in_gap = found == Place::InGap;
+        if in_gap {
+            // A gap has an order of its own: its messages come in their turn.
+            before = self.late.gaps.get(&point).copied();
+            found = place(before.map(LatePoint::latest), sampled_at, Turn::Next);
         }
+        let elapsed = match found {
+            Place::Later(elapsed) => counted_time(elapsed, period),
+            Place::SetBack | Place::InGap => {
+                self.counters.untimely.backwards_steps += u64::from(!in_gap);
+                0
+            }
+            Place::OutOfOrder => {
+                self.counters.untimely.out_of_order += 1;
+                return;
+            }
+        };
+        let is_ahead = is_ahead(sampled_at, now);
+        self.counters.untimely.from_future += u64::from(is_ahead);
         let latest = LatePoint {
             sampled_at,
             quality: reading.quality,
@@ -73,25 +91,44 @@ impl Engine {
             } else {
                 before.map_or(never(), LatePoint::good_at)
             },
+            is_ahead,
         };
-        self.late.points.insert(point, latest);
+        let known = if in_gap {
+            &mut self.late.gaps
+        } else {
+            &mut self.late.points
+        };
+        known.insert(point, latest);
         let sight = Sight {
             now,
-            sampled_at: latest.moment(now),
+            sampled_at,
             value: reading.value.is_finite().then_some(reading.value),
             quality: reading.quality,
         };
         for place in self.alarms_of(point) {
             let alarm = self.alarm_at(place);
+            if in_gap && self.is_ahead_of_gap(alarm, sampled_at) {
+                continue;
+            }
             self.take_back(point, alarm);
-            self.step_late((alarm, period), before, sight, effects);
+            self.step_late(alarm, (before, elapsed), sight, effects);
         }
     }
 
+    /// Whether what is known of an alarm is later than a reading in a gap at `sampled_at`, which then
+    /// says nothing of it: such a reading ends nothing, and breaks no delay that began behind it.
+    fn is_ahead_of_gap(&self, alarm: u32, sampled_at: Timestamp) -> bool {
+        let status = self.late.alarms.get(&alarm);
+        status.is_some_and(|status| {
+            status.run.active || (status.run.held.is_some() && sampled_at < status.began_at)
+        })
+    }
+
+    /// One reading of the store, `elapsed` milliseconds of counted time after the one before.
     fn step_late(
         &mut self,
-        (alarm, period): (u32, i64),
-        before: Option<LatePoint>,
+        alarm: u32,
+        (before, elapsed): (Option<LatePoint>, i64),
         sight: Sight,
         effects: &mut Vec<Effect>,
     ) {
@@ -106,10 +143,7 @@ impl Engine {
         };
         let elapsed = before
             .filter(|before| rule.counts(before.quality))
-            .map_or(0, |before| {
-                let elapsed = sight.sampled_at.ms_since(before.sampled_at);
-                counted_time(elapsed, period)
-            });
+            .map_or(0, |_| elapsed);
         let mut status = self.late.alarms.get(&alarm).cloned().unwrap_or_default();
         let good_at = before.map_or(never(), LatePoint::good_at);
         let quiet_at = quiet_live.unwrap_or(good_at);

@@ -6,14 +6,15 @@
 //! Limit: a breaking 4–20 mA loop is under range until the gateway has held it for 4 s, so it may
 //! reach a low limit whose on-delay is shorter.
 
+use super::Engine;
 use super::band::Band;
 use super::hot::{HotPoint, take_ordinary};
+use super::order::{FUTURE_MS_MAX, Latest, Place, is_ahead, place};
 use super::point::counted_time;
 use super::rule::Watched;
 use super::run::Edge;
 use super::status::Sight;
-use super::{Engine, FUTURE_MS_MAX};
-use crate::alarm::change::Effect;
+use crate::alarm::change::{Effect, Turn};
 use crate::reading::{Lane, Quality, Reading, Timestamp};
 
 impl Engine {
@@ -21,7 +22,7 @@ impl Engine {
     pub(super) fn live_readings(
         &mut self,
         now: Timestamp,
-        readings: &[Reading],
+        (turn, readings): (Turn, &[Reading]),
         effects: &mut Vec<Effect>,
     ) {
         let horizon = Timestamp(now.0.saturating_add(FUTURE_MS_MAX));
@@ -30,7 +31,7 @@ impl Engine {
             let taken = take_ordinary(&mut self.hot, rest, now, horizon);
             match rest.get(taken..).and_then(<[_]>::split_first) {
                 Some((reading, others)) => {
-                    self.judge(now, reading, effects);
+                    self.judge(now, (turn, reading), effects);
                     rest = others;
                 }
                 None => return,
@@ -39,35 +40,40 @@ impl Engine {
     }
 
     /// Judges one reading in full.
-    fn judge(&mut self, now: Timestamp, reading: &Reading, effects: &mut Vec<Effect>) {
+    fn judge(
+        &mut self,
+        now: Timestamp,
+        (turn, reading): (Turn, &Reading),
+        effects: &mut Vec<Effect>,
+    ) {
         // A "good" value that is no number would look like one that is in order.
         let reading = &reading.checked();
         let point = reading.point.0;
-        let place = reading.point.index();
-        let (Some(hot), Some(state)) = (self.hot.get_mut(place), self.points.get_mut(place)) else {
+        let index = reading.point.index();
+        let (Some(hot), Some(state)) = (self.hot.get_mut(index), self.points.get_mut(index)) else {
             self.counters.unknown_point += 1;
             return;
         };
-        let mut sampled_at = reading.sampled_at;
-        if sampled_at.ms_since(now) > FUTURE_MS_MAX {
-            self.counters.untimely.from_future += 1;
-            sampled_at = now;
-        } else if hot.ever && sampled_at <= hot.sampled_at {
-            // Silence for two periods, then readings of an earlier time: the gateway's clock was
-            // set back. The same time again is a repeat, however late.
-            let silent = now.ms_since(hot.seen) > state.period.saturating_mul(2);
-            if sampled_at == hot.sampled_at || !silent {
+        let sampled_at = reading.sampled_at;
+        let latest = hot.ever.then(|| Latest {
+            sampled_at: hot.sampled_at,
+            // Silence for two periods, then readings of an earlier time: the clock was set back.
+            yields: is_ahead(hot.sampled_at, hot.seen)
+                || now.ms_since(hot.seen) > state.period.saturating_mul(2),
+        });
+        let elapsed = match place(latest, sampled_at, turn) {
+            Place::Later(elapsed) => counted_time(elapsed, state.period),
+            Place::SetBack => {
+                self.counters.untimely.backwards_steps += 1;
+                0
+            }
+            Place::InGap | Place::OutOfOrder => {
                 self.counters.untimely.out_of_order += 1;
                 return;
             }
-            self.counters.untimely.backwards_steps += 1;
-        }
-        let before = hot.quality;
-        let elapsed = if hot.ever {
-            counted_time(sampled_at.ms_since(hot.sampled_at), state.period)
-        } else {
-            0
         };
+        self.counters.untimely.from_future += u64::from(is_ahead(sampled_at, now));
+        let before = hot.quality;
         let good_at = hot.good_at(state);
         *hot = HotPoint {
             band: Band::EMPTY,

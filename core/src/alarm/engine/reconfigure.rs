@@ -56,6 +56,7 @@ impl Engine {
             if units.get(&*state.tag) != Some(&&*state.measured_in) {
                 kept.points.remove(&*state.tag);
                 kept.late_points.remove(&*state.tag);
+                kept.late_gaps.remove(&*state.tag);
             }
         }
         let mut engine = Self::restore(points, alarms, &kept);

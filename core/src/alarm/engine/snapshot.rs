@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub(super) late_alarms: BTreeMap<String, AlarmStatus>,
     /// By tag.
     pub(super) late_points: BTreeMap<String, LatePoint>,
+    /// By tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) late_gaps: BTreeMap<String, LatePoint>,
     told: Vec<(Subject, SystemCondition, Told)>,
 }
 
@@ -66,6 +69,12 @@ impl Engine {
         let name = |alarm: &u32| self.rules.get(*alarm as usize).map(|r| r.name.to_string());
         let alarms = self.live.iter().zip(&self.rules);
         let late = &self.late;
+        let by_tag = |points: &BTreeMap<u32, LatePoint>| {
+            let points = points.iter();
+            points
+                .filter_map(|(point, kept)| Some((tag(point)?, *kept)))
+                .collect()
+        };
         Snapshot {
             now: self.now,
             occurrences: self.occurrences,
@@ -97,11 +106,8 @@ impl Engine {
                 .iter()
                 .filter_map(|(alarm, status)| Some((name(alarm)?, status.clone())))
                 .collect(),
-            late_points: late
-                .points
-                .iter()
-                .filter_map(|(point, kept)| Some((tag(point)?, *kept)))
-                .collect(),
+            late_points: by_tag(&late.points),
+            late_gaps: by_tag(&late.gaps),
             told: self
                 .told
                 .iter()
@@ -144,6 +150,9 @@ impl Engine {
         for (place, (hot, state)) in (0..).zip(self.hot.iter_mut().zip(&mut self.points)) {
             if let Some(late) = snapshot.late_points.get(&*state.tag) {
                 self.late.points.insert(place, *late);
+            }
+            if let Some(late) = snapshot.late_gaps.get(&*state.tag) {
+                self.late.gaps.insert(place, *late);
             }
             let Some(kept) = snapshot.points.get(&*state.tag) else {
                 self.unstarted = true;

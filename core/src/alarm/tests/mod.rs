@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod clocks;
 mod complaints;
 mod late;
 mod limits;
@@ -39,7 +40,7 @@ use crate::reading::{BadCause, Lane, PointId, Quality, Reading, Timestamp, Uncer
 ///
 /// The second text is steps of three words: time, event, state. An event is a good value (`81`),
 /// a value with a quality (`81~over`), either with the moment of the sample (`81@2s`), either out
-/// of the store (`late:81@2s`), a bad quality (`bad`, `mute`), or a word (`ack`, `reset`, `tick`,
+/// of the store (`late:81@2s`), both also numbered (`next#81@2s`, `gap#late:81@2s`), a bad quality (`bad`, `mute`), or a word (`ack`, `reset`, `tick`,
 /// `gateway-lost`, `gateway-back`, `unit-lost`, `unit-back`, `history-ends`). States stand in the
 /// order of the setpoints, with `/` between them; `?` is unknown, `!` sounded in this step.
 fn check(config: &str, story: &str) {
@@ -170,6 +171,11 @@ impl Rig {
     }
 
     fn reading(&mut self, now: Timestamp, text: &str) {
+        let (turn, text) = match text.split_once('#') {
+            Some(("next", text)) => (Turn::Next, text),
+            Some(("gap", text)) => (Turn::Gap, text),
+            _ => (Turn::Unnumbered, text),
+        };
         let (lane, text) = match text.strip_prefix("late:") {
             Some(text) => (Lane::Historical, text),
             None => (Lane::Live, text),
@@ -180,7 +186,14 @@ impl Rig {
         };
         let readings = [reading(PointId(0), text, sampled_at)];
         let readings = &readings;
-        self.apply(now, Input::Readings { lane, readings });
+        self.apply(
+            now,
+            Input::Readings {
+                lane,
+                turn,
+                readings,
+            },
+        );
     }
 
     /// States of all alarms, in the order of their definitions.

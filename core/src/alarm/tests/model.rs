@@ -122,7 +122,14 @@ fn play(steps: &[Step], lane: Lane) -> (Vec<Told>, Vec<(i64, f64, Quality)>) {
         )];
         let readings = &read;
         // The centre's clock stands a little after any of them.
-        rig.apply(Timestamp(3_000_000), Input::Readings { lane, readings });
+        rig.apply(
+            Timestamp(3_000_000),
+            Input::Readings {
+                lane,
+                turn: Turn::Unnumbered,
+                readings,
+            },
+        );
     }
     let told = changes(&rig.log)
         .filter(|change| change.lane == lane)
@@ -165,10 +172,10 @@ proptest! {
         let (mut one, mut all) = (Engine::new(&points, &alarms), Engine::new(&points, &alarms));
         let (mut from_one, mut from_all) = (Vec::new(), Vec::new());
         for readings in readings.chunks(1) {
-            one.apply(now, Input::Readings { lane, readings }, &mut from_one);
+            one.apply(now, Input::Readings { lane, turn: Turn::Unnumbered, readings }, &mut from_one);
         }
         let readings = &readings;
-        all.apply(now, Input::Readings { lane, readings }, &mut from_all);
+        all.apply(now, Input::Readings { lane, turn: Turn::Unnumbered, readings }, &mut from_all);
         prop_assert_eq!(from_one, from_all);
         prop_assert_eq!(one.snapshot(), all.snapshot());
     }
@@ -177,7 +184,7 @@ proptest! {
 /// Anything that can happen to an engine.
 #[derive(Clone, Debug)]
 enum Event {
-    Reading(u32, usize, Quality, i64, Lane),
+    Reading(u32, usize, Quality, i64, (Lane, Turn)),
     Tick,
     Ack(u64),
     Reset(u64),
@@ -190,9 +197,11 @@ fn events() -> impl Strategy<Value = Vec<(i64, Event)>> {
     let quality: Vec<_> = Quality::all().collect();
     let quality = prop_oneof![Just(Quality::Good), prop::sample::select(quality)];
     let lane = prop_oneof![3 => Just(Lane::Live), 1 => Just(Lane::Historical)];
-    let reading = (0u32..4, 0..VALUES.len(), quality, -20_000i64..10_000, lane);
+    let turn = prop::sample::select(vec![Turn::Next, Turn::Gap, Turn::Unnumbered]);
+    let way = (lane, turn);
+    let reading = (0u32..4, 0..VALUES.len(), quality, -20_000i64..10_000, way);
     let event = prop_oneof![
-        12 => reading.prop_map(|(p, v, q, at, lane)| Event::Reading(p, v, q, at, lane)),
+        12 => reading.prop_map(|(p, v, q, at, way)| Event::Reading(p, v, q, at, way)),
         2 => Just(Event::Tick),
         2 => (0u64..12).prop_map(Event::Ack),
         2 => (0u64..12).prop_map(Event::Reset),
@@ -242,10 +251,10 @@ proptest! {
             now = Timestamp(now.0 + later);
             rig.effects.clear();
             match event {
-                Event::Reading(point, value, quality, at, lane) => {
+                Event::Reading(point, value, quality, at, (lane, turn)) => {
                     let at = Timestamp(now.0 + at);
                     let read = [Reading::new(PointId(point), VALUES[value], quality, at)];
-                    rig.apply(now, Input::Readings { lane, readings: &read });
+                    rig.apply(now, Input::Readings { lane, turn, readings: &read });
                 }
                 Event::Tick => rig.apply(now, Input::Tick),
                 Event::Ack(number) => rig.apply(now, Input::Command(&command("ack", number))),

@@ -34,7 +34,14 @@ fn message(rig: &mut Rig, at: &str, words: &[&str]) {
         .collect();
     let readings = &readings;
     let lane = Lane::Live;
-    rig.apply(now, Input::Readings { lane, readings });
+    rig.apply(
+        now,
+        Input::Readings {
+            lane,
+            turn: Turn::Unnumbered,
+            readings,
+        },
+    );
 }
 
 /// The same word of every point, each second from `from` to `until`.

@@ -207,7 +207,9 @@ fn readings_from_the_future_and_out_of_order_are_counted() {
         State::Unacked,
         "a clock that ran ahead does not blind the point"
     );
-    story.sampled(GAS, (1, 3), &[("TF.a", 0.2, 99.5)], false);
+    let early = metric("TF.a", None, 0.2, Story::moment(99.5));
+    let message = payload(&story, vec![early]);
+    story.device(GAS, DeviceMessage::Data, message);
     assert_eq!(story.watch.engine().counters().untimely.out_of_order, 1);
     let point = story.watch.directory().find("TF.a").unwrap();
     let value = story.watch.engine().last(point).unwrap().value;
@@ -216,7 +218,8 @@ fn readings_from_the_future_and_out_of_order_are_counted() {
     let found = Untimely {
         from_future: 1,
         out_of_order: 1,
-        backwards_steps: 0,
+        // What came next had a higher number and an earlier time.
+        backwards_steps: 1,
     };
     let again = Watch::restore(&story.watch.snapshot()).unwrap();
     for watch in [&story.watch, &again] {
