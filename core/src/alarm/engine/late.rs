@@ -2,7 +2,8 @@
 //! the live lane and in their own order.
 //!
 //! Invariants: what is found here is an occurrence of its own, marked late, and stays until it is
-//! acknowledged; the live lane is never changed by it. One excursion is one occurrence, whichever
+//! acknowledged. The live lane is changed by it in one case: an excursion that it took to go on
+//! through a hole had ended there, and what it has seen since is another one. One excursion is one occurrence, whichever
 //! lane sees which part of it; two are the same when no reading lies between them that was in
 //! order; no data is not. So one that began just before the live lane found it is put off until the
 //! store says that it ended first; and one that goes on behind the store's end is handed over
@@ -20,10 +21,11 @@ use super::Engine;
 use super::history::LatePoint;
 use super::order::{Place, is_ahead, place};
 use super::point::{counted_time, never};
+use super::rule::Rule;
 use super::run::{Edge, Run};
-use super::status::{Pending, Sight};
+use super::status::{Pending, Sight, Span};
 use crate::alarm::change::{Effect, Turn};
-use crate::reading::{Lane, Reading, Timestamp};
+use crate::reading::{Lane, Quality, Reading, Timestamp};
 
 /// Whether an excursion of the store is one that the live lane has.
 enum Known {
@@ -145,6 +147,13 @@ impl Engine {
             .filter(|before| rule.counts(before.quality))
             .map_or(0, |_| elapsed);
         let mut status = self.late.alarms.get(&alarm).cloned().unwrap_or_default();
+        if status.run == Run::default()
+            && let Some(span) = self.live_span(alarm, sight.sampled_at)
+        {
+            // In a hole of what the live lane has: it holds until the store says that it ended.
+            status.run.turn(true);
+            (status.quiet_at, status.began_at) = (span.quiet_at, span.began_at);
+        }
         let good_at = before.map_or(never(), LatePoint::good_at);
         let quiet_at = quiet_live.unwrap_or(good_at);
         let edge = status.step(rule, value, elapsed, (quiet_at, sight.sampled_at));
@@ -162,11 +171,11 @@ impl Engine {
                 let status = self.late.alarms.get_mut(&alarm);
                 if let Some(pending) = status.and_then(|status| status.pending.take()) {
                     // It was over before the one of the live lane began.
-                    let (now, raised) = (sight.now, pending.sight);
-                    self.raise(key, Sight { now, ..raised }, effects);
-                }
-                if self.late.is_active(alarm) {
+                    self.raise_past(alarm, pending.sight, sight, effects);
+                } else if self.late.is_active(alarm) {
                     self.end(key, sight, effects);
+                } else {
+                    self.divide(alarm, sight, effects);
                 }
             }
             None => {
@@ -178,6 +187,75 @@ impl Engine {
             }
         }
         self.late.forget(alarm);
+    }
+
+    /// An excursion that is over when it is told: `raised` and `ended` are its readings.
+    fn raise_past(&mut self, alarm: u32, raised: Sight, ended: Sight, effects: &mut Vec<Effect>) {
+        let (now, key) = (ended.now, (alarm, Lane::Historical));
+        self.raise(key, Sight { now, ..raised }, effects);
+        if let Some(status) = self.late.alarms.get_mut(&alarm) {
+            status.run.turn(false);
+        }
+        self.end(key, ended, effects);
+    }
+
+    /// The excursion of the live lane around a moment.
+    fn live_span(&self, alarm: u32, at: Timestamp) -> Option<Span> {
+        let spans = &self.live.get(alarm as usize)?.spans;
+        spans.iter().find(|span| span.spans(at)).copied()
+    }
+
+    /// The store says that an excursion ended at `sight`, in a hole of the live lane, which took it
+    /// to go on: there it ended, and what the live lane has seen since is another one.
+    fn divide(&mut self, alarm: u32, sight: Sight, effects: &mut Vec<Effect>) {
+        let at = sight.sampled_at;
+        let rule = self.rules.get(alarm as usize);
+        let point = rule.and_then(Rule::point).unwrap_or(u32::MAX);
+        let live = self.live.get_mut(alarm as usize);
+        let (Some(live), Some(hot)) = (live, self.hot.get(point as usize)) else {
+            return;
+        };
+        let Some(span) = live.spans.iter_mut().find(|span| span.spans(at)) else {
+            return;
+        };
+        let whole = *span;
+        span.ended_at = Some(at);
+        let seen_at = match whole.ended_at {
+            _ if whole.resumed_at > at => whole.resumed_at,
+            // A hole so short that nobody noticed it.
+            None if hot.quality.is_good() && hot.sampled_at > at => hot.sampled_at,
+            None => {
+                live.gone = Some(Box::new(sight));
+                return;
+            }
+            Some(_) => return,
+        };
+        let (quality, value) = (Quality::Good, live.value);
+        let seen = Sight {
+            sampled_at: seen_at,
+            value,
+            quality,
+            ..sight
+        };
+        (live.quiet_at, live.began_at) = (at, seen_at);
+        if let Some(ended_at) = whole.ended_at {
+            let second = Span {
+                quiet_at: at,
+                began_at: seen_at,
+                ..whole
+            };
+            live.keep_span(second);
+            live.spans.sort_by_key(|span| span.began_at);
+            let ended = Sight {
+                sampled_at: ended_at,
+                ..sight
+            };
+            self.raise_past(alarm, seen, ended, effects);
+        } else {
+            self.end((alarm, Lane::Live), sight, effects);
+            self.raise((alarm, Lane::Live), seen, effects);
+            self.settle(point);
+        }
     }
 
     /// Whether an excursion of the store that began at `began_at`, after a reading at `quiet_at`

@@ -122,9 +122,23 @@ impl Engine {
             let Some(value) = rule.counted(value, sight.quality) else {
                 continue;
             };
-            let elapsed = if rule.counts(before) { elapsed } else { 0 };
+            let was_seen = rule.counts(before);
+            let elapsed = if was_seen { elapsed } else { 0 };
+            let gone = status.gone.take();
+            if gone.is_some() {
+                status.run.turn(false);
+            }
+            let good_at = gone.as_ref().map_or(good_at, |gone| gone.sampled_at);
             let edge = status.step(rule, value, elapsed, (good_at, sight.sampled_at));
             let waits = status.run.held.is_some();
+            let resumes = !was_seen && status.axes.active && gone.is_none() && edge.is_none();
+            if let Some(span) = status.spans.last_mut().filter(|_| resumes) {
+                span.resumed_at = sight.sampled_at;
+            }
+            if let Some(gone) = gone {
+                let now = sight.now;
+                self.end((alarm, Lane::Live), Sight { now, ..*gone }, effects);
+            }
             match edge {
                 Some(Edge::Raised) if self.adopts(alarm, sight, effects) => {}
                 Some(Edge::Raised) => self.raise((alarm, Lane::Live), sight, effects),

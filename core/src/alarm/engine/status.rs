@@ -14,7 +14,7 @@ const SPANS_MAX: usize = 8;
 
 /// From when to when the live lane saw a condition hold, by the gateway's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(clippy::struct_field_names, reason = "all three are moments")]
+#[allow(clippy::struct_field_names, reason = "all of them are moments")]
 pub(super) struct Span {
     /// The last good reading before it.
     pub(super) quiet_at: Timestamp,
@@ -22,6 +22,17 @@ pub(super) struct Span {
     pub(super) began_at: Timestamp,
     /// The reading that ended it; none while it holds.
     pub(super) ended_at: Option<Timestamp>,
+    /// The first reading that counts behind the latest hole in it, through which it was taken to
+    /// hold.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
+    pub(super) resumed_at: Timestamp,
+}
+
+impl Span {
+    /// Whether it lies around a moment.
+    pub(super) fn spans(&self, at: Timestamp) -> bool {
+        self.began_at < at && self.ended_at.is_none_or(|ended_at| at < ended_at)
+    }
 }
 
 /// How an alarm stands in one lane.
@@ -65,6 +76,10 @@ pub(super) struct AlarmStatus {
     /// Live lane: the latest excursions, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) spans: Vec<Span>,
+    /// Live lane: the reading of the store by which it ended while the live lane could not see it.
+    /// The next live reading that counts ends it by that, before it is judged itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) gone: Option<Box<Sight>>,
     /// Historical lane: raised, but not told yet, since it may be one that the live lane has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pending: Option<Box<Pending>>,
@@ -92,6 +107,7 @@ impl Default for AlarmStatus {
             began_at: Timestamp::MIN,
             quiet_at: Timestamp::MIN,
             spans: Vec::new(),
+            gone: None,
             pending: None,
             is_handed_over: false,
         }
@@ -127,17 +143,22 @@ impl AlarmStatus {
 
     /// The live lane has it active from now on. What is no excursion of readings is none here.
     pub(super) fn open_span(&mut self) {
-        if is_never(&self.began_at) {
-            return;
+        if !is_never(&self.began_at) {
+            self.keep_span(Span {
+                quiet_at: self.quiet_at,
+                began_at: self.began_at,
+                ended_at: None,
+                resumed_at: never(),
+            });
         }
+    }
+
+    /// Remembers an excursion, the latest one.
+    pub(super) fn keep_span(&mut self, span: Span) {
         if self.spans.len() >= SPANS_MAX {
             self.spans.remove(0);
         }
-        self.spans.push(Span {
-            quiet_at: self.quiet_at,
-            began_at: self.began_at,
-            ended_at: None,
-        });
+        self.spans.push(span);
     }
 
     /// Whether an overlay hides it.
