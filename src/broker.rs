@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use davy_core::sparkplug::PACKET_BYTES_MAX;
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
 use mqtt5::broker::events::{BrokerEventHandler, ClientPublishEvent, PublishAction};
@@ -29,9 +30,6 @@ use crate::ingest;
 
 /// Most clients at once: a city's gateways, ten times over.
 const CLIENTS_MAX: usize = 2_500;
-
-/// Largest packet, in bytes. A gateway's messages stay far below it.
-const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Messages waiting for one client.
 const CLIENT_QUEUE_MAX: usize = 10_000;

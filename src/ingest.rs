@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use davy_core::reading::Timestamp;
 use davy_core::sparkplug::{
-    BUNDLE_BYTES_MAX, Command, DeviceMessage, HostState, NodeMessage, Topic, build_commands,
-    finish, read_bundle, read_node_data,
+    BUNDLE_BYTES_MAX, Command, DeviceMessage, HostState, NodeMessage, PACKET_BYTES_MAX, Topic,
+    build_commands, finish, read_bundle, read_node_data,
 };
 use rumqttc::{
     AsyncClient, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, SubscribeFilter,
@@ -61,9 +61,6 @@ const STALLED_LOOKS: u32 = 5;
 
 /// Packets on their way to the broker.
 const PACKETS_MAX: usize = 1_024;
-
-/// Largest packet, in bytes.
-const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The broker, and who the centre is there.
 #[derive(Clone, Debug)]

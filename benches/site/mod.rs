@@ -150,7 +150,7 @@ fn presets() -> String {
     for (setpoint, limit, priority) in [("hh", 90, 1), ("h", 80, 3), ("l", 20, 3), ("ll", 10, 1)] {
         writeln!(
             text,
-            "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nlimit = {limit}.0\ndeadband = 1.0\n\
+            "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nfixed = false\nlimit = {limit}.0\ndeadband = 1.0\n\
              on_delay = \"0s\"\noff_delay = \"0s\"\nlatch = false\npriority = {priority}\n\
              shelvable = true\nguidance = \"level\"\nfigure_source = {{ zh = \"虚构\", en = \"made up\" }}"
         )

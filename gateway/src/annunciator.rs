@@ -8,6 +8,9 @@
 //! timer notices a dead gateway. Each write is read back. When a write or its read-back fails the
 //! connection is dropped and the next refresh tries again; the failure is counted and logged.
 //!
+//! While nobody knows how the plant stands nothing is written: the coil stays as it was, and a unit
+//! with a dead-man timer does what it does without a gateway.
+//!
 //! Davy is not a safety instrumented function, and this is no safety output.
 
 use std::io;
@@ -66,38 +69,56 @@ pub struct AnnunciatorCounters {
     pub failed: AtomicBool,
 }
 
-/// Keeps the coil as `sound` says until the sender of `sound` is gone; the coil is then left to
-/// its dead-man timer.
+/// Keeps the coil as `sound` says, from when it first says anything until its sender is gone; before
+/// and after that the coil is left to its dead-man timer.
 pub async fn run<L: Link>(
     annunciator: &Annunciator,
     link: &L,
-    mut sound: watch::Receiver<bool>,
+    mut sound: watch::Receiver<Option<bool>>,
     counters: Arc<AnnunciatorCounters>,
 ) {
     let limit = annunciator.refresh.min(TIMEOUT_MAX);
     let mut writer: Option<CoilWriter> = None;
     loop {
         let wanted = *sound.borrow_and_update();
-        match write(annunciator, link, limit, &mut writer, wanted).await {
-            Ok(()) => {
-                counters.writes.fetch_add(1, Relaxed);
-                if counters.failed.swap(false, Relaxed) {
-                    info!(coil = annunciator.coil, "annunciator answers again");
-                }
-            }
-            Err(error) => {
+        if let Some(wanted) = wanted {
+            let written = write(annunciator, link, limit, &mut writer, wanted).await;
+            if written.is_err() {
                 writer = None;
-                counters.failures.fetch_add(1, Relaxed);
-                // Once, when it begins: a person must look at the siren.
-                if !counters.failed.swap(true, Relaxed) {
-                    warn!(coil = annunciator.coil, wanted, %error, "annunciator cannot be set");
-                }
             }
+            count(annunciator, wanted, written, &counters);
         }
         match timeout(annunciator.refresh, sound.changed()).await {
-            Ok(Ok(())) => info!(coil = annunciator.coil, on = *sound.borrow(), "annunciate"),
+            Ok(Ok(())) => {
+                let on = *sound.borrow();
+                info!(coil = annunciator.coil, ?on, "annunciate");
+            }
             Ok(Err(_)) => return,
             Err(_) => {}
+        }
+    }
+}
+
+/// Counts a write, and tells the log when they begin to fail and when they are well again.
+fn count(
+    annunciator: &Annunciator,
+    wanted: bool,
+    written: Result<(), AnnunciatorError>,
+    counters: &AnnunciatorCounters,
+) {
+    match written {
+        Ok(()) => {
+            counters.writes.fetch_add(1, Relaxed);
+            if counters.failed.swap(false, Relaxed) {
+                info!(coil = annunciator.coil, "annunciator answers again");
+            }
+        }
+        Err(error) => {
+            counters.failures.fetch_add(1, Relaxed);
+            // Once, when it begins: a person must look at the siren.
+            if !counters.failed.swap(true, Relaxed) {
+                warn!(coil = annunciator.coil, wanted, %error, "annunciator cannot be set");
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), Edge
     let (packets, packets_out) = mpsc::channel(PACKETS_WAITING);
     let (news, news_in) = mpsc::channel(NEWS_WAITING);
     let (batches, batches_in) = mpsc::channel(BATCHES_WAITING);
-    let (sound, sounds) = watch::channel(false);
+    let (sound, sounds) = watch::channel(None);
     let parts = Parts {
         config: Arc::clone(&options.config),
         gateway: options.gateway.clone(),
@@ -244,7 +244,7 @@ fn poll_all(
 fn sound_it(
     options: &Options,
     gateway: &Gateway,
-    sounds: watch::Receiver<bool>,
+    sounds: watch::Receiver<Option<bool>>,
     tasks: &mut JoinSet<()>,
 ) {
     let Some(annunciator) = gateway.annunciator.clone() else {

@@ -129,7 +129,7 @@ fn add_common(path: &str, tells: bool, call: &mut Operation) {
         "503",
         "the disk is full, or the centre is stopping; `Retry-After` says when to ask again",
     );
-    for own in ["401", "404", "409"] {
+    for own in ["401", "404", "409", "429"] {
         if call.responses.responses.contains_key(own) {
             add(call, own, "");
         }

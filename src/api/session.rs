@@ -7,7 +7,11 @@
 //! digest of its token, so that the file opens no door. A file that cannot be read means that
 //! everybody signs in again; one that cannot be written, that they do after the next restart.
 //!
-//! Limits: [`SESSIONS_MAX`] sessions, the oldest goes; each ends [`SESSION_MS_MAX`] after it began.
+//! Whoever asks who a person is never waits for the disk: the file is written beside the list, by
+//! threads that may wait, and what several changed meanwhile is written once.
+//!
+//! Limits: [`SESSIONS_MAX`] sessions, the oldest goes; each ends [`SESSION_MS_MAX`] after it began;
+//! [`SIGN_INS_MAX`] begin in a minute, more are refused.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -16,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use davy_core::reading::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,13 @@ const SESSIONS_MAX: usize = 1_000;
 
 /// How long a session lasts: longer than any shift, short enough that no seat stays taken.
 const SESSION_MS_MAX: i64 = 24 * 3_600_000;
+
+/// Sessions that begin within [`SIGN_INS_MS`]: a shift that changes fits in many times, and whoever
+/// loops keeps neither the disk busy nor others from their seats for long.
+const SIGN_INS_MAX: usize = 60;
+
+/// Over which time they are counted.
+const SIGN_INS_MS: i64 = 60_000;
 
 /// Letters of a name.
 const NAME_MAX: usize = 64;
@@ -66,7 +77,28 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     file: PathBuf,
-    open: Mutex<VecDeque<Session>>,
+    /// Held for moments only.
+    list: Mutex<List>,
+    /// The version of the list that stands in the file; held while that is written.
+    kept: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    open: VecDeque<Session>,
+    /// When the latest began.
+    begun: VecDeque<Timestamp>,
+    /// Grows with each change.
+    version: u64,
+}
+
+/// Why a session does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum NotBegun {
+    #[error("{SIGN_INS_MAX} have signed in within a minute; allowed: {SIGN_INS_MAX}")]
+    TooMany,
+    #[error("no randomness or no lock")]
+    Broken,
 }
 
 impl Sessions {
@@ -77,53 +109,78 @@ impl Sessions {
             tracing::warn!(%error, file = %file.display(), "everybody must sign in again");
             VecDeque::new()
         });
+        let list = List {
+            open,
+            ..List::default()
+        };
         Self {
             file,
-            open: Mutex::new(open),
+            list: Mutex::new(list),
+            kept: Mutex::new(0),
         }
     }
 
     /// The person behind a request at `now`, by its cookie.
     pub fn user(&self, headers: &HeaderMap, now: Timestamp) -> Option<String> {
         let digest = digest(&token(headers)?);
-        let open = self.open.lock().ok()?;
-        let found = open.iter().find(|session| session.digest == digest);
+        let list = self.list.lock().ok()?;
+        let found = list.open.iter().find(|session| session.digest == digest);
         found
             .filter(|session| session.lasts(now))
             .map(|session| session.user.clone())
     }
 
-    fn begin(&self, user: &str, now: Timestamp) -> Option<String> {
-        let token = secret::random::<32>().ok()?;
-        let mut open = self.open.lock().ok()?;
-        open.retain(|session| session.lasts(now));
-        while open.len() >= SESSIONS_MAX {
-            open.pop_front();
+    /// Begins a session; its token. To be kept then.
+    fn begin(&self, user: &str, now: Timestamp) -> Result<String, NotBegun> {
+        let token = secret::random::<32>().map_err(|_| NotBegun::Broken)?;
+        let mut list = self.list.lock().map_err(|_| NotBegun::Broken)?;
+        let is_recent = |at: &Timestamp| (0..SIGN_INS_MS).contains(&now.ms_since(*at));
+        list.begun.retain(is_recent);
+        if list.begun.len() >= SIGN_INS_MAX {
+            return Err(NotBegun::TooMany);
         }
-        open.push_back(Session {
+        list.begun.push_back(now);
+        list.open.retain(|session| session.lasts(now));
+        while list.open.len() >= SESSIONS_MAX {
+            list.open.pop_front();
+        }
+        list.open.push_back(Session {
             digest: digest(&token),
             user: user.to_owned(),
             began_at_ms: now.0,
         });
-        self.keep(&open);
-        Some(token)
+        list.version += 1;
+        Ok(token)
     }
 
+    /// Closes a session. To be kept then.
     fn close(&self, headers: &HeaderMap) {
-        if let (Some(token), Ok(mut open)) = (token(headers), self.open.lock()) {
+        if let (Some(token), Ok(mut list)) = (token(headers), self.list.lock()) {
             let digest = digest(&token);
-            open.retain(|session| session.digest != digest);
-            self.keep(&open);
+            let many = list.open.len();
+            list.open.retain(|session| session.digest != digest);
+            list.version += u64::from(list.open.len() != many);
         }
     }
 
-    /// Writes the file anew. A full disk must not keep anybody from signing in.
-    fn keep(&self, open: &VecDeque<Session>) {
-        let written = serde_json::to_vec(open)
+    /// Writes the file anew, if the list is another one; waits for the disk. A full disk must not
+    /// keep anybody from signing in.
+    fn keep(&self) {
+        let Ok(mut kept) = self.kept.lock() else {
+            return;
+        };
+        let (version, open) = match self.list.lock() {
+            Ok(list) if list.version != *kept => (list.version, list.open.clone()),
+            _ => return,
+        };
+        let written = serde_json::to_vec(&open)
             .map_err(std::io::Error::from)
             .and_then(|bytes| replace(&self.file, &bytes));
-        if let Err(error) = written {
-            tracing::warn!(%error, file = %self.file.display(), "sessions end with the process");
+        match written {
+            Ok(()) => *kept = version,
+            Err(error) => {
+                tracing::warn!(%error, file = %self.file.display(), "sessions end with the process");
+            }
         }
     }
 }
@@ -200,19 +257,34 @@ fn who_is(user: String) -> Who {
 
 /// Opens a session of 24 hours, which outlives a restart of the centre; the cookie is `HttpOnly`
 /// and `SameSite=Strict`.
-#[utoipa::path(post, path = "/api/v1/session", request_body = SignIn, responses((status = 200, body = Who)))]
+#[utoipa::path(post, path = "/api/v1/session", request_body = SignIn, responses((status = 200, body = Who), (status = 429, body = Problem, description = "too many have signed in within a minute")))]
 pub(super) async fn sign_in(
     State(shared): Api,
     Body(SignIn { user }): Body<SignIn>,
 ) -> Result<Response, Problem> {
     let who = Json(who_is(user.clone()));
     let now = shared.centre.now();
-    let begun = tokio::task::spawn_blocking(move || shared.sessions.begin(&user, now));
-    let token = begun.await.ok().flatten();
-    let token =
-        token.ok_or_else(|| Problem::internal("opening a session", &"no randomness or no lock"))?;
+    let token = shared.sessions.begin(&user, now)?;
+    let shared = Arc::clone(&shared);
+    let kept = tokio::task::spawn_blocking(move || shared.sessions.keep());
+    kept.await
+        .map_err(|error| Problem::internal("keeping a session", &error))?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/");
     Ok(([(header::SET_COOKIE, cookie)], who).into_response())
+}
+
+impl From<NotBegun> for Problem {
+    fn from(why: NotBegun) -> Self {
+        match why {
+            NotBegun::TooMany => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_sign_ins",
+                "too many sign-ins; try again in a minute",
+                why.to_string(),
+            ),
+            NotBegun::Broken => Self::internal("opening a session", &why),
+        }
+    }
 }
 
 /// Who has signed in.
@@ -224,13 +296,14 @@ pub(super) async fn who(State(shared): Api, headers: HeaderMap) -> Result<Json<W
 /// Closes the session.
 #[utoipa::path(delete, path = "/api/v1/session", responses((status = 204, description = "closed")))]
 pub(super) async fn sign_out(State(shared): Api, headers: HeaderMap) -> Response {
+    shared.sessions.close(&headers);
     let shared = Arc::clone(&shared);
-    let closed = tokio::task::spawn_blocking(move || shared.sessions.close(&headers));
-    if closed.await.is_err() {
+    let kept = tokio::task::spawn_blocking(move || shared.sessions.keep());
+    if kept.await.is_err() {
         return Problem::internal("closing a session", &"its task broke").into_response();
     }
     let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
-    let status = axum::http::StatusCode::NO_CONTENT;
+    let status = StatusCode::NO_CONTENT;
     (status, [(header::SET_COOKIE, gone)]).into_response()
 }
 
@@ -252,6 +325,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sessions = Sessions::open(folder.path());
         let token = sessions.begin("李娜", Timestamp(5)).unwrap();
+        sessions.keep();
         let again = Sessions::open(folder.path());
         let user = |at| again.user(&with(&token), Timestamp(at));
         assert_eq!(user(5).as_deref(), Some("李娜"));
@@ -266,6 +340,7 @@ mod tests {
         assert_eq!(again.user(&with(&digest), Timestamp(5)), None);
         // A closed one does not come back.
         again.close(&with(&token));
+        again.keep();
         let third = Sessions::open(folder.path());
         assert_eq!(third.user(&with(&token), Timestamp(5)), None);
     }
@@ -278,20 +353,66 @@ mod tests {
         let first = sessions.begin("a", Timestamp(0)).unwrap();
         for _ in 0..SESSIONS_MAX {
             // Straight into the list: a thousand files would test the disk.
-            let mut open = sessions.open.lock().unwrap();
-            let digest = digest(&open.len().to_string());
-            open.push_back(Session {
+            let mut list = sessions.list.lock().unwrap();
+            let digest = digest(&list.open.len().to_string());
+            list.open.push_back(Session {
                 digest,
                 user: "名".repeat(NAME_MAX),
                 began_at_ms: 0,
             });
         }
         sessions.begin("b", Timestamp(1)).unwrap();
+        sessions.keep();
         assert_eq!(sessions.user(&with(&first), Timestamp(1)), None);
         let again = Sessions::open(folder.path());
-        assert_eq!(again.open.lock().unwrap().len(), SESSIONS_MAX);
+        assert_eq!(again.list.lock().unwrap().open.len(), SESSIONS_MAX);
         // A day later all of them have ended and make room.
         again.begin("c", Timestamp(DAY + 2)).unwrap();
-        assert_eq!(again.open.lock().unwrap().len(), 1);
+        assert_eq!(again.list.lock().unwrap().open.len(), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_disk_and_what_changed_meanwhile_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path());
+        let first = sessions.begin("a", Timestamp(0)).unwrap();
+        // A disk that is slow to sync: a write goes on all the while.
+        let writing = sessions.kept.lock().unwrap();
+        let second = sessions.begin("b", Timestamp(1)).unwrap();
+        let user = |token: &str| sessions.user(&with(token), Timestamp(2));
+        assert_eq!(user(&first).as_deref(), Some("a"));
+        assert_eq!(user(&second).as_deref(), Some("b"));
+        sessions.close(&with(&first));
+        assert_eq!(user(&first), None);
+        drop(writing);
+        sessions.keep();
+        let file = folder.path().join(FILE);
+        assert!(!std::fs::read_to_string(&file).unwrap().contains("\"a\""));
+        // With nothing new, nothing is written; nor by whoever closes what is no session.
+        std::fs::remove_file(&file).unwrap();
+        sessions.close(&with("guessed"));
+        sessions.keep();
+        assert!(!file.exists());
+        // What could not be written is tried again.
+        std::fs::create_dir(file.with_extension("new")).unwrap();
+        sessions.close(&with(&second));
+        sessions.keep();
+        std::fs::remove_dir(file.with_extension("new")).unwrap();
+        sessions.keep();
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn so_many_may_sign_in_within_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(folder.path());
+        for place in 0..SIGN_INS_MAX {
+            let at = Timestamp(i64::try_from(place).unwrap() * 100);
+            assert!(sessions.begin("a", at).is_ok(), "{place}");
+        }
+        let begin = |at| sessions.begin("b", Timestamp(at)).map(drop);
+        assert_eq!(begin(SIGN_INS_MS - 1), Err(NotBegun::TooMany));
+        assert_eq!(begin(SIGN_INS_MS), Ok(()), "the first is a minute ago");
+        assert_eq!(begin(SIGN_INS_MS), Err(NotBegun::TooMany));
     }
 }

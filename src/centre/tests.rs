@@ -802,7 +802,7 @@ fn worst_files() -> Vec<SourceFile> {
             "deadband = 0.5".to_owned()
         };
         format!(
-            "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nlimit = {limit}\n{end}\n\
+            "[[preset.limit]]\nsetpoint = \"{setpoint}\"\nfixed = false\nlimit = {limit}\n{end}\n\
              on_delay = \"0s\"\noff_delay = \"0s\"\nlatch = false\npriority = 1\n\
              shelvable = false\nguidance = \"anything\"\n\
              figure_source = {{ zh = \"甲\", en = \"A\" }}\n"

@@ -300,7 +300,7 @@ fn write_site(folder: &Path, device: &Device) {
     }
     let mut site = format!(
         "group = \"{GROUP}\"\nname = {{ zh = \"试验现场\", en = \"Test site\" }}\n\
-         points = [\"points.csv\"]\n\
+         points = [\"points.csv\"]\npositions = [\"test\"]\n\
          standards = [\"system.toml\", \"warning.toml\", \"ledger.toml\"]\n\
          [[gateway]]\nid = \"{GATEWAY}\"\nname = {{ zh = \"网关\", en = \"Gateway\" }}\n\
          [[gateway.bus]]\nname = \"field\"\naddress = \"{}\"\ntimeout = \"2s\"\n\

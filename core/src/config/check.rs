@@ -13,7 +13,7 @@ use super::limit::{self, RawLimit, Terms};
 use super::read::{self, Read};
 use super::site::are_doubtful;
 use super::standards::{Preset, SYSTEM, Standards};
-use super::{Config, Fault, SourceFile};
+use super::{Config, Fault, SourceFile, stricter};
 use crate::alarm::Guidance;
 
 /// Checks the texts of a configuration; the first is the main file.
@@ -29,7 +29,7 @@ pub(super) fn check(files: &[SourceFile]) -> Result<Config, Vec<Fault>> {
     check_points(&read, &mut faults);
     check_guidance(&read, &guidance, &mut faults);
     let limits = choose(&read, &mut faults);
-    check_limitless(&read, &limits, &mut faults);
+    check_known(&read, &limits, &mut faults);
     check_sources(&read, &limits, &mut faults);
     let limits = add_everywhere(&read, limits, &mut faults);
     let standards = &read.standards;
@@ -238,7 +238,7 @@ fn choose<'a>(read: &'a Read, faults: &mut Faults) -> Vec<Vec<&'a RawLimit>> {
     for preset in &read.standards.presets {
         presets.insert((&preset.kind, preset.position.as_deref()), preset);
     }
-    check_positions(&presets, faults);
+    check_presets(&presets, faults);
     let own = own_limits(read, faults);
     let mut chosen = Vec::with_capacity(read.points.len());
     for (place, point) in &read.points {
@@ -259,7 +259,7 @@ fn choose<'a>(read: &'a Read, faults: &mut Faults) -> Vec<Vec<&'a RawLimit>> {
         let mut limits = Vec::from(own);
         for limit in preset {
             match own.iter().find(|own| own.setpoint == limit.setpoint) {
-                Some(own) => limit::check_stricter(own, limit, &what, faults),
+                Some(own) => stricter::check(own, limit, &what, faults),
                 None => limits.push(limit),
             }
         }
@@ -301,7 +301,7 @@ fn add_everywhere<'a>(
             for limit in &preset.limits {
                 let own = limits.iter().find(|own| own.setpoint == limit.setpoint);
                 if let Some(own) = own {
-                    limit::check_bound(own, limit, &what, faults);
+                    stricter::check(own, limit, &what, faults);
                 } else {
                     for other in limits.iter() {
                         limit::check_order(&[other, limit], &what, faults);
@@ -316,9 +316,11 @@ fn add_everywhere<'a>(
     chosen
 }
 
-/// A preset for a position may not be laxer than the general one of its kind, or it would be a
-/// way round the standard.
-fn check_positions(presets: &BTreeMap<(&str, Option<&str>), &Preset>, faults: &mut Faults) {
+/// A preset for a position may not be laxer than the general one of its kind, nor leave out a level
+/// of gas, or it would be a way round the standard.
+///
+/// Limit: what it measures in another unit cannot be compared.
+fn check_presets(presets: &BTreeMap<(&str, Option<&str>), &Preset>, faults: &mut Faults) {
     for ((kind, position), preset) in presets {
         let Some(general) = presets.get(&(*kind, None)) else {
             continue;
@@ -326,13 +328,20 @@ fn check_positions(presets: &BTreeMap<(&str, Option<&str>), &Preset>, faults: &m
         if position.is_none() || general.unit != preset.unit {
             continue;
         }
-        for limit in &preset.limits {
-            let bound = general
-                .limits
-                .iter()
-                .find(|it| it.setpoint == limit.setpoint);
-            if let Some(bound) = bound {
-                limit::check_stricter(limit, bound, &preset.what(), faults);
+        for bound in general.limits.iter().filter(|limit| limit.is_fixed) {
+            let mut at_position = preset.limits.iter();
+            match at_position.find(|limit| limit.setpoint == bound.setpoint) {
+                Some(limit) => {
+                    stricter::check(limit, bound, &preset.what(), faults);
+                    stricter::check_fixed(limit, bound, &preset.what(), faults);
+                }
+                None if limit::is_gas(bound.setpoint) => {
+                    let what = format!("{}, {}", preset.what(), bound.setpoint.word());
+                    let allowed = stricter::allowed("a limit", bound);
+                    faults.add(&preset.place, what, "nothing", allowed);
+                }
+                // A mine has no limit for much oxygen.
+                None => {}
             }
         }
     }
@@ -360,16 +369,25 @@ fn own_limits<'a>(read: &'a Read, faults: &mut Faults) -> BTreeMap<&'a str, Vec<
     own
 }
 
-/// Every kind is known, and a point without any limit is one on purpose: with a misspelt kind or
-/// position it would look watched and be silent. Of some kinds it may be so; then its position, if
-/// it has one, is known from a preset of whatever kind.
-fn check_limitless(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
+/// Every kind and every position is known, and a point without any limit is one on purpose: with a
+/// misspelt kind or position it would look watched and be silent, or take a laxer limit.
+///
+/// A position is known from a preset of whatever kind, or from the main file.
+fn check_known(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) {
     let mut presets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for preset in &read.standards.presets {
         let of_kind = presets.entry(&preset.kind).or_default();
         of_kind.extend(preset.position.as_deref());
     }
-    let positions: BTreeSet<&str> = presets.values().flatten().copied().collect();
+    let declared = read.site.positions.iter().map(String::as_str);
+    let positions: BTreeSet<&str> = presets
+        .values()
+        .flatten()
+        .copied()
+        .chain(declared)
+        .collect();
+    // Where the position of a preset is faulty it may be the one that is meant.
+    let is_known = |position: &str| positions.contains(position) || positions.contains("");
     let unlimited: BTreeSet<&str> = read
         .standards
         .unlimited
@@ -380,23 +398,27 @@ fn check_limitless(read: &Read, limits: &[Vec<&RawLimit>], faults: &mut Faults) 
     let kinds: Vec<&str> = kinds.into_iter().collect();
     for ((place, point), limits) in read.points.iter().zip(limits) {
         let (kind, position) = (point.kind.as_str(), point.position.as_deref());
+        let known = presets.get(kind);
         let may_be_unlimited = unlimited.contains(kind);
-        let Some(known) = presets.get(kind) else {
-            if !may_be_unlimited && !kind.is_empty() {
-                let what = format!("point `{}`, column `kind`", point.tag);
-                let allowed = format!("a kind of the standards: {}", kinds.join(", "));
-                faults.add(place, what, quote(kind), allowed);
-            }
-            continue;
-        };
-        let is_a_place = position.is_none_or(|position| positions.contains(position));
-        if limits.is_empty() && !(may_be_unlimited && is_a_place) {
+        if known.is_none() && !may_be_unlimited && !kind.is_empty() {
+            let what = format!("point `{}`, column `kind`", point.tag);
+            let allowed = format!("a kind of the standards: {}", kinds.join(", "));
+            faults.add(place, what, quote(kind), allowed);
+        }
+        let of_kind = known.filter(|of_kind| !of_kind.is_empty());
+        let of_kind = list(of_kind.unwrap_or(&positions));
+        if let Some(position) = position
+            && !position.is_empty()
+            && !is_known(position)
+        {
+            let what = format!("point `{}`, column `position`", point.tag);
+            let allowed = format!("one of a preset, or of `positions` of the main file: {of_kind}");
+            faults.add(place, what, quote(position), allowed);
+        } else if known.is_some() && limits.is_empty() && !may_be_unlimited {
             let what = format!("point `{}`, kind `{kind}`", point.tag);
             let found = quote(position.unwrap_or_default());
             let found = format!("no limit for the position {found}");
-            let known: Vec<&str> = known.iter().copied().collect();
-            let known = known.join(", ");
-            let allowed = format!("a limit of its own, or a position with a preset: {known}");
+            let allowed = format!("a limit of its own, or a position with a preset: {of_kind}");
             faults.add(place, what, found, allowed);
         }
     }

@@ -19,6 +19,9 @@ pub(super) struct RawLimit {
     pub(super) limit: f64,
     pub(super) end: End,
     pub(super) terms: Terms,
+    /// Of a preset: whether a limit that stands in its place may be stricter only. A site's own
+    /// limit has nothing in its place.
+    pub(super) is_fixed: bool,
 }
 
 /// What an alarm about a limit and one about the system have in common.
@@ -81,8 +84,8 @@ const SETPOINTS: [Setpoint; 8] = [
     Setpoint::MineCut,
 ];
 
-/// Whether a standard fixes the figure, so that a site may be stricter only.
-pub(super) fn is_fixed(setpoint: Setpoint) -> bool {
+/// Whether it is a limit of gas by name: an alarm that waits a few seconds at most.
+pub(super) fn is_gas(setpoint: Setpoint) -> bool {
     is_mine(setpoint) || matches!(setpoint, Setpoint::Gas1 | Setpoint::Gas2)
 }
 
@@ -127,8 +130,12 @@ pub(super) fn read_setpoint(fields: &mut Fields<'_>, faults: &mut Faults) -> Opt
 }
 
 /// Reads a limit; none when its setpoint, limit or end cannot be told. Keys that a caller knows
-/// besides (`point`) must have been asked for before.
-pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<RawLimit> {
+/// besides (`point`, `fixed`) must have been asked for before.
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    is_fixed: bool,
+    faults: &mut Faults,
+) -> Option<RawLimit> {
     let setpoint = read_setpoint(fields, faults);
     if let Some(setpoint) = setpoint {
         fields.what = format!("{}, {}", fields.what, setpoint.word());
@@ -137,7 +144,7 @@ pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<RawLi
     let end = read_end(fields, faults);
     // Gas and mine alarms wait 10 s at most: our figure, above the 0–3 s of the presets.
     let longest = match setpoint {
-        Some(setpoint) if is_fixed(setpoint) => Duration::from_secs(10),
+        Some(setpoint) if is_gas(setpoint) => Duration::from_secs(10),
         _ => Duration::from_hours(1),
     };
     let latch = fields.flag("latch", faults);
@@ -153,6 +160,7 @@ pub(super) fn read(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<RawLi
         limit: limit?,
         end: end?,
         terms,
+        is_fixed,
     };
     check_end(&limit, &fields.what, faults);
     Some(limit)
@@ -313,33 +321,6 @@ pub(super) fn check_range(
         if !range.contains(value) {
             let allowed = format!("inside the measuring range {} to {}", range.low, range.high);
             faults.add(place, format!("{what}, {word}, {name}"), value, allowed);
-        }
-    }
-}
-
-/// Checks that a limit of a site is not laxer than the one of the standard that it replaces.
-pub(super) fn check_stricter(own: &RawLimit, preset: &RawLimit, what: &str, faults: &mut Faults) {
-    if is_fixed(own.setpoint) {
-        check_bound(own, preset, what, faults);
-    }
-}
-
-/// Checks that a high limit is not above one that a standard fixes.
-pub(super) fn check_bound(own: &RawLimit, preset: &RawLimit, what: &str, faults: &mut Faults) {
-    let mut pairs = vec![("limit", own.limit, preset.limit)];
-    if is_mine(own.setpoint) {
-        pairs.push(("reset", own.reset(), preset.reset()));
-    }
-    for (name, value, bound) in pairs {
-        if !at_most(value, bound) {
-            let word = own.setpoint.word();
-            let allowed = format!("{bound} or less ({})", preset.terms.figure_source.en);
-            faults.add(
-                &own.place,
-                format!("{what}, {word}, {name}"),
-                value,
-                allowed,
-            );
         }
     }
 }

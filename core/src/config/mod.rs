@@ -33,6 +33,9 @@ mod rules;
 
 mod limit;
 
+/// Limits held to those of a standard.
+mod stricter;
+
 mod check;
 
 mod alarms;

@@ -21,6 +21,8 @@ pub(super) struct Site {
     /// Every unit with its place: `(gateway, unit)`.
     pub(super) units: Vec<(Place, String, String)>,
     pub(super) sources: Vec<(Place, Source)>,
+    /// Positions of points that no preset names.
+    pub(super) positions: Vec<String>,
     /// The site's own limits: `(tag, limit)`.
     pub(super) limits: Vec<(String, RawLimit)>,
     pub(super) guidance: Vec<RawGuidance>,
@@ -63,6 +65,9 @@ pub(super) fn read(document: &Document<'_>, faults: &mut Faults) -> (Site, Named
         ..Site::default()
     };
     let named = named(&mut root, faults);
+    if root.has("positions") {
+        site.positions = root.strings("positions", faults);
+    }
     for mut fields in root.tables("gateway", faults) {
         let gateway = read_gateway(&mut fields, &mut site, faults);
         if site.gateways.iter().any(|other| other.id == gateway.id) && !gateway.id.is_empty() {
@@ -93,7 +98,7 @@ pub(super) fn read(document: &Document<'_>, faults: &mut Faults) -> (Site, Named
     for mut fields in root.tables("limit", faults) {
         let tag = fields.id("point", faults);
         fields.describe("limit of point", &[&tag]);
-        let limit = limit::read(&mut fields, faults);
+        let limit = limit::read(&mut fields, false, faults);
         fields.finish(faults);
         site.limits.extend(limit.map(|limit| (tag, limit)));
     }

@@ -143,7 +143,8 @@ fn read_preset(mut fields: Fields<'_>, faults: &mut Faults) -> Preset {
     fields.what = preset.what();
     for mut inner in fields.tables("limit", faults) {
         inner.what = preset.what();
-        let Some(limit) = limit::read(&mut inner, faults) else {
+        let is_fixed = inner.flag("fixed", faults);
+        let Some(limit) = limit::read(&mut inner, is_fixed, faults) else {
             inner.finish(faults);
             continue;
         };

@@ -66,6 +66,10 @@ pub use topic::{DeviceMessage, NodeMessage, Topic, TopicError};
 pub use walk::{Metric, Metrics, RawValue, Walk, read_number, walk};
 pub use wire::WireError;
 
+/// Largest MQTT packet in either direction, in bytes: what Davy's broker takes, what the centre reads
+/// and what a gateway sends. Births are the largest; some 20,000 points of one unit fit in.
+pub const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Names of the metrics and properties that Davy uses; each is on the wire and never changes.
 pub(crate) mod names {
     /// Birth and death sequence (Sparkplug 3.0, 6.4.16): ties a death to its birth.

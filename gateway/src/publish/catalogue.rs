@@ -2,16 +2,19 @@
 //!
 //! Aliases are kept beside the outbox and only added to, so that a message which waited over a
 //! restart, or over a change of the point table, still means what it meant when it was stored.
+//!
+//! Invariant: a birth fits into one packet, whatever its points read; a unit with more is refused at
+//! the start, since it could say nothing at all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use davy_core::config::Config;
 use davy_core::delivery::MessageNumber;
-use davy_core::reading::{Reading, Timestamp};
+use davy_core::reading::{PointId, Quality, Reading, Timestamp};
 use davy_core::sparkplug::{
-    Aliases, BirthPoint, DeviceMessage, Topic, TopicError, WireType, build_device_birth,
-    encode_data,
+    Aliases, BirthPoint, DeviceMessage, PACKET_BYTES_MAX, Topic, TopicError, WireType,
+    build_device_birth, encode_data,
 };
 
 /// The units of one gateway that have points.
@@ -68,7 +71,24 @@ pub enum CatalogueError {
         /// The point that found none.
         tag: String,
     },
+    /// The birth of a unit does not fit into a packet.
+    #[error(
+        "unit `{unit}`: a birth of {bytes} bytes for {points} points; allowed: {PACKET_BYTES_MAX}; \
+         give some of its points to another unit"
+    )]
+    Birth {
+        /// Which unit.
+        unit: String,
+        /// How many points it has.
+        points: usize,
+        /// How long the packet would be.
+        bytes: usize,
+    },
 }
+
+/// Most bytes of an MQTT packet beside its topic and its payload: the fixed header with its length,
+/// the length of the topic, the packet's number, properties.
+const PACKET_HEAD_BYTES: usize = 16;
 
 impl Catalogue {
     /// The catalogue of the gateway `id`. Aliases that are missing are added to `aliases`.
@@ -127,12 +147,38 @@ impl Catalogue {
             });
         }
         let by_id = units.iter().map(|unit| unit.id.clone()).zip(0..).collect();
-        Ok(Self {
+        let catalogue = Self {
             config,
             units,
             by_id,
             points,
-        })
+        };
+        catalogue.check_births()?;
+        Ok(catalogue)
+    }
+
+    /// The longest that the birth of each unit may become fits into a packet.
+    fn check_births(&self) -> Result<(), CatalogueError> {
+        let end = Timestamp(i64::MAX);
+        let last = MessageNumber {
+            run: u64::MAX,
+            sequence: u64::MAX,
+        };
+        for unit in &self.units {
+            let longest = |place| Reading::new(PointId(place), f64::MAX, Quality::Good, end);
+            let places = unit.points.iter().map(|place| u32::try_from(*place));
+            let latest: Vec<_> = places.map(|it| longest(it.unwrap_or(u32::MAX))).collect();
+            let payload = self.birth_of(unit, (end, u8::MAX, last), |at| latest.get(at));
+            let bytes = payload.len() + unit.birth.len() + PACKET_HEAD_BYTES;
+            if bytes > PACKET_BYTES_MAX {
+                return Err(CatalogueError::Birth {
+                    unit: unit.id.clone(),
+                    points: unit.points.len(),
+                    bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The units that have points.
@@ -166,12 +212,25 @@ impl Catalogue {
 
     /// DBIRTH of a unit.
     pub fn birth(&self, unit: &Unit, at: Timestamp, seq: u8, last: MessageNumber) -> Vec<u8> {
-        let born = unit.points.iter().filter_map(|place| {
-            let wired = self.points.get(*place)?.as_ref()?;
+        let latest = |at: usize| {
+            let wired = self.points.get(*unit.points.get(at)?)?;
+            wired.as_ref()?.latest.as_ref()
+        };
+        self.birth_of(unit, (at, seq, last), latest)
+    }
+
+    /// The same with these readings, by their place in the unit.
+    fn birth_of<'a>(
+        &'a self,
+        unit: &Unit,
+        (at, seq, last): (Timestamp, u8, MessageNumber),
+        latest: impl Fn(usize) -> Option<&'a Reading>,
+    ) -> Vec<u8> {
+        let born = unit.points.iter().enumerate().filter_map(|(index, place)| {
             Some(BirthPoint {
                 point: self.config.points.get(*place)?,
-                alias: wired.alias,
-                reading: wired.latest.as_ref(),
+                alias: self.points.get(*place)?.as_ref()?.alias,
+                reading: latest(index),
             })
         });
         build_device_birth(at, seq, last, &born.collect::<Vec<_>>())
@@ -185,4 +244,91 @@ fn known_ids(config: &Config) -> String {
         .map(|gateway| format!("`{}`", gateway.id))
         .collect();
     ids.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The demonstration with so many points in one of its units.
+    fn with_points(many: usize) -> Config {
+        let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/demo/site.toml");
+        let mut config = crate::config::read_site(&site).expect("the demo has no fault");
+        let gas = config.points.iter().position(|it| it.device == "cl2-gas");
+        let gas = config.points[gas.expect("a detector")].clone();
+        config.points = (0..many)
+            .map(|place| davy_core::point::Point {
+                tag: format!("{}.{place}", gas.tag),
+                ..gas.clone()
+            })
+            .collect();
+        config
+    }
+
+    #[test]
+    fn a_unit_whose_birth_fits_into_no_packet_is_refused() {
+        let make = |many| {
+            let config = Arc::new(with_points(many));
+            Catalogue::new(config, "tank-farm", &mut Aliases::default())
+        };
+        let catalogue = make(10_000).expect("it fits");
+        let unit = &catalogue.units()[0];
+        let last = MessageNumber {
+            run: 1,
+            sequence: 1,
+        };
+        let birth = catalogue.birth(unit, Timestamp(1), 0, last);
+        assert!(birth.len() < PACKET_BYTES_MAX);
+        let error = make(40_000).expect_err("it does not fit");
+        let CatalogueError::Birth {
+            unit,
+            points: 40_000,
+            bytes,
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(unit, "cl2-gas");
+        assert!(bytes > PACKET_BYTES_MAX);
+    }
+
+    #[test]
+    fn no_birth_is_longer_than_the_one_that_was_checked() {
+        let mut catalogue = Catalogue::new(
+            Arc::new(with_points(50)),
+            "tank-farm",
+            &mut Aliases::default(),
+        )
+        .expect("it fits");
+        let unit = |catalogue: &Catalogue| {
+            let last = MessageNumber {
+                run: 1_800_000_000_000,
+                sequence: 1 << 40,
+            };
+            let at = Timestamp(1_800_000_000_000);
+            catalogue.birth(&catalogue.units[0], at, 255, last).len()
+        };
+        let end = Timestamp(i64::MAX);
+        let last = MessageNumber {
+            run: u64::MAX,
+            sequence: u64::MAX,
+        };
+        let longest: Vec<_> = (0..50)
+            .map(|place| Reading::new(PointId(place), f64::MAX, Quality::Good, end))
+            .collect();
+        let checked = catalogue
+            .birth_of(&catalogue.units[0], (end, 255, last), |at| longest.get(at))
+            .len();
+        assert!(unit(&catalogue) <= checked, "nothing read yet");
+        for (code, value) in [(0, -1.5e300), (1, 0.0), (7, f64::NAN), (16, 1.0), (20, 0.0)] {
+            let at = Timestamp(1_800_000_000_000);
+            let readings: Vec<_> = (0..50)
+                .map(|place| Reading::new(PointId(place), value, Quality::from_code(code), at))
+                .collect();
+            catalogue.note(&readings);
+            assert!(unit(&catalogue) <= checked, "quality {code}");
+        }
+    }
 }

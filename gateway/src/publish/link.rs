@@ -5,7 +5,7 @@
 //! the outbox, and the session decides anew.
 //!
 //! Limits: [`UNACKED_MAX`] packets that the broker has not acknowledged; [`PACKET_BYTES_MAX`]
-//! bytes a packet, so a unit may have some 20,000 points in its birth.
+//! bytes a packet, which no birth exceeds ([`super::catalogue`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use davy_core::reading::Timestamp;
-use davy_core::sparkplug::{NodeMessage, Topic, build_node_death};
+use davy_core::sparkplug::{NodeMessage, PACKET_BYTES_MAX, Topic, build_node_death};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing,
     Packet as Mqtt, QoS, SubscribeFilter, SubscribeReasonCode,
@@ -27,9 +27,6 @@ use super::pipeline::{News, Packet};
 use crate::clock::{Clock, monotonic};
 use crate::pause::{Pause, SHORT_MANY};
 use crate::status::Status;
-
-/// Largest packet in either direction: what Davy's broker takes.
-pub const PACKET_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Packets that the broker has not acknowledged.
 pub const UNACKED_MAX: u16 = 256;

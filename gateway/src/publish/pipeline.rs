@@ -50,6 +50,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(10);
 /// Names of the notes beside the outbox.
 const ALIASES: &str = "aliases";
 const BD_SEQ: &str = "bd_seq";
+const LOCAL_ALARMS: &str = "local_alarms";
 
 /// What comes from the broker.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ pub struct Pipeline {
     acknowledge: Acknowledge,
     topics: Topics,
     packets: mpsc::Sender<Packet>,
-    sound: watch::Sender<bool>,
+    sound: watch::Sender<Option<bool>>,
     status: Arc<Status>,
     connection: u64,
     /// The `bdSeq` that was given last.
@@ -121,6 +122,10 @@ pub struct Pipeline {
     sounds_told: bool,
     /// The version of the local alarms whose sound was told in the log.
     version_told: u64,
+    /// The version of the local alarms that is kept, and when it was tried last.
+    version_kept: u64,
+    kept_at: Option<Duration>,
+    keeping: Complaint,
     trimming: Complaint,
     storing: Complaint,
 }
@@ -139,8 +144,8 @@ pub struct Parts {
     pub outbox: Outbox,
     /// Where packets go.
     pub packets: mpsc::Sender<Packet>,
-    /// Whether the annunciator is to be on.
-    pub sound: watch::Sender<bool>,
+    /// Whether the annunciator is to be on; none while that is not known.
+    pub sound: watch::Sender<Option<bool>>,
     /// What others may see.
     pub status: Arc<Status>,
 }
@@ -160,6 +165,7 @@ impl Pipeline {
             outbox.set_note(ALIASES, &text)?;
             outbox.sync()?;
         }
+        let local = sound::resume(&parts.config, &parts.gateway, outbox.note(LOCAL_ALARMS)?);
         let bd_seq = outbox.note(BD_SEQ)?.and_then(|text| text.parse().ok());
         let pipeline = Self {
             topics: Topics::new(
@@ -167,7 +173,10 @@ impl Pipeline {
                 &parts.gateway,
                 parts.host_id.as_deref(),
             )?,
-            local: LocalAlarms::new(&parts.config, &parts.gateway),
+            version_kept: local.version(),
+            kept_at: None,
+            keeping: Complaint::default(),
+            local,
             session: Session::new(parts.settings, catalogue.units().len()),
             acknowledge: parts.settings.acknowledge,
             outbox,
@@ -381,6 +390,7 @@ impl Pipeline {
                 room.send(packet);
             }
         }
+        self.keep_local();
         failed(self.outbox.sync());
         self.show();
     }

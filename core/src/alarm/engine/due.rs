@@ -243,7 +243,9 @@ fn lost_view_at(
     let held = after(state.lost_since?, on_delay);
     let is_silent = !hot.ever || hot.quality == Quality::Uncertain(UncertainCause::Stale);
     if is_silent {
-        Some(held.max(after(hot.seen, loss_of_view_after(state.period))))
+        // Since the last reading, and not since it was stale.
+        let allowed = on_delay.max(loss_of_view_after(state.period));
+        Some(after(hot.seen, allowed))
     } else {
         Some(held)
     }

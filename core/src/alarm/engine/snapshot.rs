@@ -5,7 +5,7 @@
 //! numbers. Bands and deadlines are worked out again. Restoring and going on gives the same
 //! effects as never having stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -194,5 +194,24 @@ impl Engine {
                 self.late.alarms.insert(place, kept.clone());
             }
         }
+    }
+}
+
+impl Engine {
+    /// Of [`Engine::snapshot`] only what alarms that are active need to go on: it stays small
+    /// however many points there are, and whatever is not in it begins anew when it is restored.
+    pub fn snapshot_of_active(&self) -> Snapshot {
+        let mut snapshot = self.snapshot();
+        let alarms = self.live.iter().zip(&self.rules);
+        let active = alarms.filter(|(kept, _)| kept.axes.active);
+        let points = active.filter_map(|(_, rule)| self.points.get(rule.point()? as usize));
+        let tags: BTreeSet<&str> = points.map(|point| &*point.tag).collect();
+        snapshot.alarms.retain(|_, kept| kept.axes.active);
+        snapshot
+            .points
+            .retain(|tag, kept| kept.unit_lost || kept.gateway_lost || tags.contains(tag.as_str()));
+        snapshot.late_alarms.clear();
+        snapshot.late_points.clear();
+        snapshot
     }
 }

@@ -6,7 +6,8 @@
 //! that is there for a moment again and again is told.
 
 use super::Engine;
-use super::point::is_wrong;
+use super::due::after;
+use super::point::{is_wrong, loss_of_view_after};
 use super::status::Sight;
 use super::told::Told;
 use crate::alarm::change::Effect;
@@ -25,6 +26,7 @@ impl Engine {
         let alarms = self.by_condition.get(&key).cloned().unwrap_or_default();
         let rules = alarms.iter().filter_map(|a| self.rules.get(*a as usize));
         let off_delay = rules.map(|rule| rule.off_delay).max().unwrap_or(0);
+        let seen_until = self.seen_until(&key, now);
         let told = self.told.entry(key).or_default();
         let held = told.holds();
         change(told);
@@ -32,13 +34,36 @@ impl Engine {
             return;
         }
         if !held && now.ms_since(told.since) >= off_delay {
-            told.began_at = now;
+            told.began_at = seen_until;
         }
         told.since = now;
         for alarm in alarms {
             self.meet_told(alarm, now, effects);
             self.arm_told(alarm);
         }
+    }
+
+    /// Until when there was something to see of a unit or gateway: a loss of view begins with the
+    /// last reading of its points and not when it is told, which a keep-alive puts off. Of points
+    /// that are seldom read more is waited for, as of each of them.
+    fn seen_until(&self, key: &(Subject, SystemCondition), now: Timestamp) -> Timestamp {
+        if key.1 != SystemCondition::LossOfView {
+            return now;
+        }
+        let (mut seen, mut period) = (None, i64::MAX);
+        for point in self.links.get(&key.0).into_iter().flatten() {
+            let place = *point as usize;
+            if let (Some(hot), Some(state)) = (self.hot.get(place), self.points.get(place))
+                && hot.ever
+            {
+                seen = seen.max(Some(
+                    state.lost_since.map_or(hot.seen, |lost| lost.min(hot.seen)),
+                ));
+                period = period.min(state.period);
+            }
+        }
+        let more = loss_of_view_after(period).saturating_sub(loss_of_view_after(0));
+        seen.map_or(now, |seen| after(seen, more).min(now))
     }
 
     /// Raises or ends an alarm about the system whose delay is over.

@@ -187,6 +187,35 @@ fn alarms_about_the_system_have_delays_on_the_centres_clock() {
 }
 
 #[test]
+fn silence_is_counted_from_the_last_reading_and_not_from_being_stale() {
+    check(
+        "view, on-delay 30s",
+        "0s 50 NORM 1s 50 NORM 30s tick NORM 31s tick UNACK?!",
+    );
+}
+
+#[test]
+fn a_lost_gateway_is_told_by_its_last_reading_and_not_by_its_death() {
+    // The broker finds out 15 s after it froze.
+    check(
+        "h 80, gateway, on-delay 30s, off-delay 10s",
+        "0s 50 NORM/NORM   1s 50 NORM/NORM     16s gateway-lost NORM/NORM
+         30s tick NORM/NORM   31s tick NORM/UNACK!",
+    );
+    check(
+        "h 80, unit, on-delay 30s, off-delay 10s",
+        "0s 50 NORM/NORM   10s mute NORM/NORM  15s unit-lost NORM/NORM
+         39s tick NORM/NORM   40s tick NORM/UNACK!",
+    );
+    // Silence of a point that is seldom read says nothing before its time.
+    check(
+        "h 80, period 60s, gateway, on-delay 30s, off-delay 10s",
+        "0s 50 NORM/NORM   60s 50 NORM/NORM  110s gateway-lost NORM/NORM
+         139s tick NORM/NORM   140s tick NORM/UNACK!",
+    );
+}
+
+#[test]
 fn a_short_sight_does_not_end_a_loss_of_view_that_has_begun() {
     // Up for 1 s in every 25 s.
     check(

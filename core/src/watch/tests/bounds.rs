@@ -50,7 +50,12 @@ fn worst_site() -> Vec<SourceFile> {
             .unwrap();
         }
     }
-    files(&site, &points)
+    let mut files = files(&site, &points);
+    for file in &mut files {
+        // Its gas has neither delay nor latch.
+        file.text = file.text.replace("fixed = true", "fixed = false");
+    }
+    files
 }
 
 /// A watch of that site with all born, at second 1.

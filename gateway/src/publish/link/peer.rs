@@ -1,13 +1,12 @@
 //! A broker for tests: one listener on a free port that tells all and says what it is told to.
 
+use davy_core::sparkplug::PACKET_BYTES_MAX;
 use rumqttc::{
     ConnAck, Connect, ConnectReturnCode, Packet as Mqtt, PubAck, Publish, QoS, SubAck,
     SubscribeReasonCode,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-
-use super::PACKET_BYTES_MAX;
 
 /// The listener.
 pub(crate) struct Peer {

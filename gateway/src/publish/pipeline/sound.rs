@@ -3,7 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::Pipeline;
+use davy_core::config::Config;
+
+use super::{LOCAL_ALARMS, Pipeline, SECOND};
+use crate::local::LocalAlarms;
+use crate::outbox::OutboxError;
 use crate::publish::session::{Acknowledge, Phase};
 
 /// Most names of alarms in one line of the log.
@@ -22,6 +26,19 @@ pub(super) enum Alone {
     Unwatched,
 }
 
+/// The local alarms, going on from what the last run kept. What cannot be read is none.
+pub(super) fn resume(config: &Config, gateway: &str, kept: Option<String>) -> LocalAlarms {
+    let kept = kept.map(|text| LocalAlarms::resume(config, gateway, &text));
+    match kept.transpose() {
+        Ok(Some(local)) => local,
+        Ok(None) => LocalAlarms::new(config, gateway),
+        Err(error) => {
+            tracing::error!(%error, "the local alarms of the last run cannot be read");
+            LocalAlarms::new(config, gateway)
+        }
+    }
+}
+
 impl Pipeline {
     /// The annunciator sounds for local alarms as long as the centre does not see to them.
     pub(super) fn annunciate(&mut self, elapsed: Duration) {
@@ -38,16 +55,46 @@ impl Pipeline {
         self.local.centre_is_there(alone.is_none(), elapsed);
         let alarms = self.local.sounding().next().is_some();
         let sounds = alone.is_some() && alarms;
+        let is_known = sounds || self.local.knows();
         self.sound.send_if_modified(|before| {
-            let changes = *before != sounds;
-            *before = sounds;
+            // Not yet to know of an alarm is no reason to switch off what an earlier run switched on.
+            let wanted = (is_known || before.is_some()).then_some(sounds);
+            let changes = *before != wanted;
+            *before = wanted;
             changes
         });
+        let is_time = |at: Duration| elapsed.saturating_sub(at) >= SECOND;
+        if self.local.version() != self.version_kept && self.kept_at.is_none_or(is_time) {
+            self.kept_at = Some(elapsed);
+            self.keep_local();
+        }
         self.tell(alone, alarms, elapsed);
         self.status.sounds.store(sounds, Relaxed);
         self.status.alone.store(alone.is_some(), Relaxed);
         self.status.storing_fails.store(self.storing_fails, Relaxed);
     }
+
+    /// Keeps the local alarms beside the messages, for the next start.
+    pub(super) fn keep_local(&mut self) {
+        let text = match self.local.kept() {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "the local alarms cannot be written down");
+                return;
+            }
+        };
+        match self.outbox.set_note(LOCAL_ALARMS, &text) {
+            // That the disk is full has been said, once.
+            Err(OutboxError::NoRoom { .. }) if self.storing_fails => {}
+            done => {
+                let elapsed = self.kept_at.unwrap_or_default();
+                if self.keeping.check(done, elapsed).is_some() {
+                    self.version_kept = self.local.version();
+                }
+            }
+        }
+    }
+
     /// Tells the log what has changed. A disk that takes every other message is one trouble for the
     /// log, while the annunciator follows each of them.
     fn tell(&mut self, alone: Option<Alone>, alarms: bool, elapsed: Duration) {

@@ -37,7 +37,7 @@ struct Edge {
     instance: &'static str,
     pipeline: Option<Pipeline>,
     packets: mpsc::Receiver<Packet>,
-    sound: watch::Receiver<bool>,
+    sound: watch::Receiver<Option<bool>>,
     status: Arc<Status>,
     now: Timestamp,
     elapsed: Duration,
@@ -47,7 +47,7 @@ struct Edge {
 impl Edge {
     fn new(config: Arc<Config>, folder: &Path, bytes_max: u64) -> Self {
         let (_, packets) = mpsc::channel(1);
-        let (_, sound) = watch::channel(false);
+        let (_, sound) = watch::channel(None);
         let mut edge = Self {
             config,
             folder: folder.to_owned(),
@@ -74,7 +74,7 @@ impl Edge {
     fn restart(&mut self) {
         self.pipeline = None;
         let (packets, packets_out) = mpsc::channel(64);
-        let (sound, sounds) = watch::channel(false);
+        let (sound, sounds) = watch::channel(None);
         (self.packets, self.sound) = (packets_out, sounds);
         let outbox =
             Outbox::open(&self.folder, self.limits, self.instance, Timestamp(0)).expect("outbox");
@@ -615,7 +615,7 @@ impl Gas {
     }
 
     fn sounds(&self) -> bool {
-        *self.edge.sound.borrow()
+        *self.edge.sound.borrow() == Some(true)
     }
 }
 
@@ -679,6 +679,43 @@ fn going_blind_sounds_while_the_centre_is_away() {
         gas.edge.flow();
     }
     assert!(gas.sounds());
+}
+
+#[test]
+fn a_restart_goes_on_sounding_and_switches_nothing_off_unseen() {
+    let folder = folder();
+    let mut gas = Gas::new(folder.path());
+    gas.edge.flow();
+    assert_eq!(*gas.edge.sound.borrow(), None, "nothing is known");
+    for _ in 0..60 {
+        gas.second(true);
+        gas.edge.flow();
+    }
+    assert!(gas.sounds());
+    gas.silent = Some("cl2-gas");
+    for _ in 0..3 {
+        gas.edge.restart();
+        for second in 0..20 {
+            gas.edge.flow();
+            assert!(gas.sounds(), "{second} s after the start");
+            gas.second(false);
+        }
+    }
+    // What was kept is of no use: the siren stays as it is until all is seen.
+    gas.edge.pipeline = None;
+    let database = rusqlite::Connection::open(folder.path().join("outbox.sqlite")).expect("file");
+    let spoilt = "UPDATE note SET value = '{' WHERE name = 'local_alarms'";
+    assert_eq!(database.execute(spoilt, []).expect("spoilt"), 1);
+    drop(database);
+    gas.edge.restart();
+    gas.silent = None;
+    gas.edge.flow();
+    assert_eq!(*gas.edge.sound.borrow(), None);
+    for _ in 0..10 {
+        gas.second(false);
+        gas.edge.flow();
+    }
+    assert_eq!(*gas.edge.sound.borrow(), Some(false));
 }
 
 #[test]
