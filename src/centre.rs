@@ -162,6 +162,8 @@ pub struct Health {
     pub alive_at_ms: AtomicI64,
     /// The disk refuses commits.
     pub no_room: AtomicBool,
+    /// It does so because the journal's file was removed or replaced ([`JournalError::Gone`]).
+    pub journal_gone: AtomicBool,
     /// The loop has ended, wanted or not.
     pub ended: AtomicBool,
     /// The loop is to end, even if it cannot commit.
@@ -180,6 +182,10 @@ pub struct Health {
     pub duplicates: AtomicU64,
     /// Groups committed.
     pub groups: AtomicU64,
+    /// Bytes in the journal's write-ahead log after the last commit.
+    pub log_bytes: AtomicU64,
+    /// Checkpoints of the journal that failed; its log then goes on growing.
+    pub checkpoints_failed: AtomicU64,
     /// Messages whose bytes were taken out of the journal since the start.
     pub pruned_inputs: AtomicU64,
     /// Answers to gateways that found their queue full. The next "committed" says the same and

@@ -326,8 +326,8 @@ fn verify(data: &Path, replayed: bool, anchors: &[Anchor]) -> anyhow::Result<()>
         let from = replayed.from;
         if from > 1 {
             say(&format!(
-                "readings before entry {from} were pruned: the replay begins at the snapshot \
-                 before it, which no chain proves"
+                "readings before entry {from} were pruned: the replay begins at the snapshot that was \
+                 kept for it, which no chain proves"
             ));
         }
         let but_for = match replayed.accepted {

@@ -3,8 +3,10 @@
 //!
 //! A snapshot that it passes must be the state that it has come to.
 //!
-//! Where readings were pruned it begins at the oldest snapshot, as a restart does. A snapshot is not
-//! in the chain: what follows it is proven from there on, and [`Replayed::from`] says from where.
+//! Where readings were pruned it begins at the snapshot at which they begin. A snapshot is not in
+//! the chain: what follows it is proven from there on, and [`Replayed::from`] says from where.
+//! Where none were it begins at the first entry. Where there is nothing to judge nothing is proven,
+//! which is an error.
 
 use std::path::Path;
 
@@ -62,6 +64,12 @@ pub enum ReplayError {
         /// What is wrong with the snapshot.
         why: String,
     },
+    /// There is nothing that it could judge.
+    #[error("no entry after {after}: nothing was judged, and nothing is proven")]
+    Nothing {
+        /// Where the replay would have begun.
+        after: u64,
+    },
     /// A snapshot is not the state that the replay comes to.
     #[error("entry {number}: its snapshot: found {found}; expected {expected}")]
     Snapshot {
@@ -91,8 +99,8 @@ impl ReplayError {
     }
 }
 
-/// Judges every entry again from the first on, or from the oldest snapshot when readings before
-/// it were pruned.
+/// Judges every entry again from the first on, or from the snapshot at which the kept readings
+/// begin when some were pruned.
 pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Replayed, ReplayError> {
     let reader = Reader::open(journal)?;
     let total = reader.latest()?;
@@ -110,6 +118,10 @@ pub fn replay(journal: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Repl
         let (bytes, rows) = READ;
         let entries = reader.read_on(replayed.through, bytes, rows)?;
         if entries.is_empty() {
+            if replayed.through < replayed.from {
+                let after = replayed.through;
+                return Err(ReplayError::Nothing { after });
+            }
             return differs.map_or(Ok(replayed), |(error, _)| Err(error));
         }
         for stored in entries {
@@ -175,7 +187,7 @@ fn is_state(snapshot: &Snapshot, watch: &Watch) -> Result<bool, ReplayError> {
     Err(failed(found, expected))
 }
 
-/// Before the first entry, or after the oldest snapshot when what comes before it is not whole.
+/// Before the first entry, or after the first snapshot before which nothing is needed that is gone.
 fn begin(reader: &Reader) -> Result<Watch, ReplayError> {
     let through = reader.pruned_through()?;
     if through == 0 {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! the task ──"prune up to the oldest cursor"──► the loop: one bounded step between two groups
-//!     └──── a sink holds it ──► input ──► alarm `centre.sink_behind`
+//!     └──── a sink holds it, or had to begin anew ──► input ──► alarm `centre.sink_behind`
 //! ```
 //!
 //! What is kept for good: every entry of the journal with its digest, every command, the ledger
@@ -104,7 +104,8 @@ async fn pass(
     // What no sink may hold any longer goes past it; it counts what it never saw.
     let too_old = before(now, retention.journal + retention.waits);
     steps(centre, too_old, || u64::MAX).await?;
-    let holding = held.map_or_else(Vec::new, |held| behind(sinks, held));
+    let mut holding = held.map_or_else(Vec::new, |held| behind(sinks, held));
+    holding.extend(sinks.begun_anew());
     tell(centre, &holding).await
 }
 
@@ -156,7 +157,7 @@ async fn tell(centre: &Centre, holding: &[String]) -> Result<(), Unanswered> {
     }
     let why = holding.join("; ");
     if active {
-        tracing::warn!(why, "a sink holds pruning");
+        tracing::warn!(why, "a sink is behind");
     }
     let condition = SystemCondition::SinkBehind;
     let input = Input::Centre {

@@ -57,12 +57,15 @@ pub(super) struct Ready {
 
 /// What must hold for messages to be taken and kept.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a check of its own")]
 pub(super) struct Checks {
     /// The loop has not ended.
     #[serde(rename = "loop")]
     turns: bool,
     /// There is room on the disk.
     disk: bool,
+    /// The journal's files are where they were opened.
+    journal_file: bool,
     /// The centre has joined the MQTT broker.
     broker: bool,
 }
@@ -75,9 +78,10 @@ pub(super) async fn readyz(State(shared): Api) -> Response {
     let checks = Checks {
         turns: !health.ended.load(Ordering::Acquire),
         disk: !health.no_room.load(Ordering::Acquire),
+        journal_file: !health.journal_gone.load(Ordering::Acquire),
         broker: shared.ingest.connected.load(Ordering::Acquire),
     };
-    let ready = checks.turns && checks.disk && checks.broker;
+    let ready = checks.turns && checks.disk && checks.journal_file && checks.broker;
     (status(ready), Json(Ready { ready, checks })).into_response()
 }
 
@@ -142,6 +146,9 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     let relaxed = Ordering::Relaxed;
     text.line("journal_entries_total", "", health.number.load(relaxed));
     text.line("groups_total", "", health.groups.load(relaxed));
+    text.line("journal_log_bytes", "", health.log_bytes.load(relaxed));
+    let failed = health.checkpoints_failed.load(relaxed);
+    text.line("journal_checkpoints_failed_total", "", failed);
     text.line("messages_total", "", health.messages.load(relaxed));
     text.line("foreign_messages_total", "", health.foreign.load(relaxed));
     let pruned = health.pruned_inputs.load(relaxed);
@@ -152,6 +159,7 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     let forgotten = health.quarantine_forgotten.load(relaxed);
     text.line("quarantine_forgotten_total", "", forgotten);
     text.line("disk_full", "", health.no_room.load(relaxed));
+    text.line("journal_gone", "", health.journal_gone.load(relaxed));
     text.line("broker_connected", "", ingest.connected.load(relaxed));
     let reconnects = ingest.reconnects.load(relaxed);
     text.line("broker_reconnects_total", "", reconnects);
@@ -166,6 +174,7 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
         text.line("sink_cursor", &labels, sink.cursor);
         text.line("sink_lag_entries", &labels, sink.lag);
         text.line("sink_pruned_total", &labels, sink.pruned);
+        text.line("sink_set_aside_total", &labels, sink.set_aside);
     }
 }
 

@@ -422,6 +422,62 @@ async fn a_full_disk_is_told_and_nothing_else_is() {
     run.stop().await;
 }
 
+/// The journal's files in a folder.
+fn journal_files(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let of_journal = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with(crate::journal::FILE)
+    };
+    files.filter(of_journal).collect()
+}
+
+/// Waits until the loop says that it can, or cannot, commit.
+async fn is_full(run: &Run, full: bool) {
+    let mut said = run.centre.full();
+    let said = said.wait_for(|said| *said == full);
+    tokio::time::timeout(PATIENCE, said).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_committed_to_a_journal_that_was_removed() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.value(1, 2.5).await;
+    let (number, _) = state(&run.centre).await;
+    for file in journal_files(folder.path()) {
+        std::fs::remove_file(file).unwrap();
+    }
+    run.value(2, 2.5).await;
+    is_full(&run, true).await;
+    assert!(run.centre.health().journal_gone.load(Ordering::Acquire));
+    assert_eq!(run.centre.health().number.load(Ordering::Acquire), number);
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_centre_sees_that_its_log_is_another_file_and_goes_on_when_it_is_back() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    state(&run.centre).await;
+    let log = folder.path().join("journal.sqlite-wal");
+    let away = folder.path().join("away");
+    std::fs::rename(&log, &away).unwrap();
+    std::fs::write(&log, "").unwrap();
+    is_full(&run, true).await;
+    std::fs::rename(&away, &log).unwrap();
+    is_full(&run, false).await;
+    assert!(!run.centre.health().journal_gone.load(Ordering::Acquire));
+    run.value(1, 2.5).await;
+    let (number, _) = state(&run.centre).await;
+    run.stop().await;
+    let verified = crate::journal::verify::verify(folder.path(), &[], |_, _| {}).unwrap();
+    assert!(verified.last >= number);
+}
+
 #[tokio::test]
 async fn a_centre_on_a_full_disk_can_be_stopped() {
     let folder = TempDir::new().unwrap();
@@ -947,6 +1003,25 @@ async fn a_start_long_after_the_journals_end_needs_a_persons_word() {
     run.stop().await;
     let told = clock_told(folder.path());
     assert!(told.iter().map(|(_, active)| *active).eq([true, false]));
+}
+
+#[tokio::test]
+async fn a_replay_of_nothing_is_no_proof() {
+    let folder = TempDir::new().unwrap();
+    let run = Run::start(folder.path(), POINTS);
+    run.born().await;
+    run.stop().await;
+    let last = Reader::open(folder.path()).unwrap().latest().unwrap();
+    // As if the bytes of all messages had gone, up to the snapshot of the stop.
+    rewrite(
+        folder.path(),
+        &format!("UPDATE mark SET pruned_through = {last}"),
+    );
+    let found = crate::replay::replay(folder.path(), |_, _| {}).unwrap_err();
+    assert!(
+        matches!(found, crate::replay::ReplayError::Nothing { after } if after == last),
+        "{found}"
+    );
 }
 
 #[tokio::test]

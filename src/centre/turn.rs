@@ -150,6 +150,7 @@ impl Loop {
         {
             return false;
         }
+        self.health.journal_gone.store(false, Ordering::Release);
         self.set_full(false);
         self.release();
         true
@@ -163,7 +164,7 @@ impl Loop {
 
     pub(super) fn commit(&mut self) -> Result<(), JournalError> {
         if self.group.entries.is_empty() {
-            return Ok(());
+            return self.journal.check_place();
         }
         let entries: Vec<NewEntry<'_>> = (self.group.entries.iter())
             .map(|decided| NewEntry {
@@ -181,7 +182,13 @@ impl Loop {
         }
         self.journal.append(&entries, &projections)?;
         debug_assert_eq!(self.journal.last_number(), self.watch.number());
-        self.health.groups.fetch_add(1, Ordering::Relaxed);
+        let health = &self.health;
+        health.groups.fetch_add(1, Ordering::Relaxed);
+        let log = self.journal.checkpoints();
+        health.log_bytes.store(log.log_bytes, Ordering::Relaxed);
+        health
+            .checkpoints_failed
+            .store(log.failed, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -102,14 +102,13 @@ impl Loop {
     pub(super) fn wait_for_room(&mut self, mut error: JournalError, waiting: &mut Waiting) -> bool {
         let committed = OnceCell::new();
         loop {
-            if !matches!(
-                error,
-                JournalError::NoRoom { .. } | JournalError::Storage { .. }
-            ) {
+            if !error.may_pass() {
                 tracing::error!(%error, "the journal cannot go on; the centre stops");
                 return false;
             }
             tracing::error!(%error, "nothing can be committed; trying again");
+            let is_gone = matches!(error, JournalError::Gone { .. });
+            self.health.journal_gone.store(is_gone, Ordering::Release);
             self.set_full(true);
             if self.health.stopping.load(Ordering::Acquire) {
                 tracing::error!("stopping without what could not be committed");

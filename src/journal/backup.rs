@@ -6,12 +6,14 @@
 //! room for that).
 //!
 //! It is written to `<name>.partial`, synced, verified against the source's last entry, and then
-//! renamed: a file that bears the name is whole. Nothing is ever written over.
+//! renamed: a file that bears the name is whole. Nothing is ever written over but the `.partial` of a
+//! backup that was killed: whoever writes one holds a lock on it.
 //!
 //! To restore: put the file into an empty data folder as [`super::FILE`] and start the centre.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -70,8 +72,7 @@ pub fn backup(
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    // A copy that broke off is not ours to remove: another one may be running.
-    reserve(&partial)?;
+    let _reserved = reserve(&partial)?;
     let done = write(&schema::file_of(path), &partial, progress)
         .and_then(|verified| give_name(&partial, to).map(|()| verified));
     if done.is_err()
@@ -82,22 +83,44 @@ pub fn backup(
     done
 }
 
-fn reserve(partial: &Path) -> Result<(), BackupError> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(partial);
-    match made {
-        Ok(_) => Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Exists {
+/// Makes the file and locks it as long as what is returned lives. One that a killed backup left is
+/// nobody's any more and is written over.
+fn reserve(partial: &Path) -> Result<File, BackupError> {
+    let failed = |source| BackupError::File {
+        deed: "making",
+        path: partial.to_path_buf(),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false);
+    let file = options.open(partial).map_err(failed)?;
+    let is_ours = match file.try_lock() {
+        // The one who held it may have given it its name meanwhile.
+        Ok(()) => is_at(&file, partial).map_err(failed)?,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    };
+    if !is_ours {
+        return Err(BackupError::Exists {
             path: partial.to_path_buf(),
-        }),
-        Err(source) => Err(BackupError::File {
-            deed: "making",
-            path: partial.to_path_buf(),
-            source,
-        }),
+        });
     }
+    file.set_len(0).map_err(failed)?;
+    for end in ["-journal", "-wal", "-shm"] {
+        let mut beside = partial.as_os_str().to_owned();
+        beside.push(end);
+        match fs::remove_file(&beside) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
+            _ => {}
+        }
+    }
+    Ok(file)
+}
+
+/// Whether an open file is the one of a name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (open, named) = (file.metadata()?, fs::metadata(path)?);
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
 /// Copies and proves.

@@ -3,8 +3,9 @@
 //! - `entry` is the chain. A row is never changed and never removed.
 //! - `input` holds what came in, apart from the chain, so that taking out the messages of a day
 //!   gives whole pages back for new ones. There is a row for each entry but the messages up to
-//!   `mark.pruned_through`.
-//! - `snapshot` holds the last two states of the engine.
+//!   `mark.pruned_through`, which is 0 until the first bytes go.
+//! - `snapshot` holds states of the engine: the newest two, and some older ones
+//!   ([`super::snapshots`]).
 //! - `alarm` says in which entries each occurrence of an alarm was raised and last changed, `hazard`
 //!   holds each entry of the ledger as last changed: they follow from the entries and are written
 //!   in their transaction ([`super::tables`]).
@@ -15,7 +16,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{FILE, JournalError, storage};
 
@@ -98,18 +99,60 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, JournalError> {
 }
 
 /// A connection that only reads.
+///
+/// Reading a journal makes files beside it. Where nothing can be made (a medium that is mounted
+/// read-only) one that was closed in order is whole by itself, and is read as it lies.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, JournalError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection =
-        Connection::open_with_flags(file, flags).map_err(storage("opening the journal"))?;
-    let pragmas = "PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF;";
-    connection
-        .busy_timeout(BUSY_TIMEOUT)
-        .and_then(|()| connection.execute_batch(pragmas))
-        .map_err(storage("setting a reader up"))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    let opened = Connection::open_with_flags(file, flags).and_then(set_up_reader);
+    let connection = match opened {
+        Err(error) if cannot_write_beside(&error) && is_closed(file) => open_immutable(file),
+        opened => opened,
+    };
+    let connection = connection.map_err(storage("opening the journal"))?;
     check(&connection, file)?;
     Ok(connection)
+}
+
+/// Opens a file that nobody writes, and makes nothing beside it.
+pub(super) fn open_immutable(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let mut uri = "file:".to_owned();
+    for part in file.to_string_lossy().chars() {
+        match part {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            part => uri.push(part),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Connection::open_with_flags(uri, flags).and_then(set_up_reader)
+}
+
+fn set_up_reader(connection: Connection) -> rusqlite::Result<Connection> {
+    let pragmas = "PRAGMA query_only = ON; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF;";
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch(pragmas)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // The first look at the file itself.
+    connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    Ok(connection)
+}
+
+fn cannot_write_beside(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// Whether a file is there, and nothing in a log beside it.
+fn is_closed(file: &Path) -> bool {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    let logged = std::fs::metadata(log).map_or(0, |log| log.len());
+    file.is_file() && logged == 0
 }
 
 /// Write-ahead log, synced at each commit; checkpoints are not this connection's work.

@@ -216,7 +216,7 @@ fn too_much_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over() {
+fn a_damaged_snapshot_is_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = six(folder.path());
     assert!(matches!(
@@ -238,10 +238,6 @@ fn the_last_two_snapshots_are_kept_and_a_damaged_one_is_passed_over() {
         (5, &5_u64.to_be_bytes()[..])
     );
     let file = Connection::open(folder.path().join(FILE)).unwrap();
-    let kept: i64 = file
-        .query_row("SELECT count(*) FROM snapshot", [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(kept, 2);
     file.execute("UPDATE snapshot SET bytes = x'00' WHERE number = 5", [])
         .unwrap();
     let opened = Journal::open(folder.path()).unwrap().1;
@@ -257,9 +253,13 @@ fn only_old_messages_before_the_snapshots_lose_their_bytes_and_the_chain_stands(
     assert_eq!((nothing.inputs, nothing.through), (0, 0), "no snapshot yet");
     journal.snapshot(5, b"s").unwrap();
     let done = journal.prune_inputs(Timestamp(14), 6).unwrap();
-    assert_eq!((done.inputs, done.through, done.more), (1, 4, false));
+    assert_eq!((done.inputs, done.more), (0, false), "young is kept");
+    let done = journal.prune_inputs(Timestamp(100), 3).unwrap();
+    assert_eq!((done.inputs, done.more, done.held), (0, false, Some(5)));
     let done = journal.prune_inputs(Timestamp(100), 6).unwrap();
-    assert_eq!((done.inputs, done.through, done.more), (1, 5, false));
+    assert_eq!((done.inputs, done.through, done.more), (2, 5, true));
+    let done = journal.prune_inputs(Timestamp(100), 6).unwrap();
+    assert_eq!((done.inputs, done.through, done.more), (0, 5, false));
     let entries = journal
         .reader()
         .unwrap()
@@ -274,13 +274,61 @@ fn only_old_messages_before_the_snapshots_lose_their_bytes_and_the_chain_stands(
 }
 
 #[test]
+fn pruning_goes_from_snapshot_to_snapshot_and_one_stands_where_messages_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = open(folder.path());
+    let reader = journal.reader().unwrap();
+    // Ten messages a day, and a snapshot each day.
+    let day = |journal: &mut Journal, day: i64| {
+        journal.append(&vec![message(day, b"x"); 10], &[]).unwrap();
+        journal.snapshot(journal.last_number(), b"s").unwrap();
+    };
+    for number in 1..=300 {
+        day(&mut journal, number);
+        while journal
+            .prune_inputs(Timestamp(number - 100), u64::MAX)
+            .unwrap()
+            .more
+        {}
+        let through = reader.pruned_through().unwrap();
+        let first = reader.snapshot(through).unwrap().unwrap().number;
+        assert!(through == 0 || first == through, "{first} at {through}");
+        // Nothing younger goes, and little stays longer.
+        let old = u64::try_from(number - 101).unwrap_or(0) * 10;
+        assert!(through <= old && through + 80 >= old, "{through} of {old}");
+    }
+    let count = "SELECT count(*) FROM snapshot";
+    let kept: usize = journal
+        .connection()
+        .query_row(count, [], |row| row.get(0))
+        .unwrap();
+    assert!(kept <= SNAPSHOTS_KEPT, "{kept}");
+    proven(folder.path());
+}
+
+#[test]
+fn the_mark_of_pruning_moves_only_when_the_bytes_of_a_message_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = six(folder.path());
+    for number in [1, 2, 6] {
+        journal.snapshot(number, b"s").unwrap();
+    }
+    let done = journal.prune_inputs(Timestamp(100), 6).unwrap();
+    assert_eq!((done.inputs, done.through, done.more), (0, 0, false));
+    journal.append(&[message(16, b"reading 4")], &[]).unwrap();
+    journal.snapshot(7, b"s").unwrap();
+    let done = journal.prune_inputs(Timestamp(100), 7).unwrap();
+    assert_eq!((done.inputs, done.through), (3, 6));
+}
+
+#[test]
 fn pruning_is_bounded_a_call_and_gives_pages_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = open(folder.path());
     let input = vec![9; 1800];
     let group = vec![message(1, &input); 2500];
     journal.append(&group, &[]).unwrap();
-    journal.snapshot(2500, b"s").unwrap();
+    journal.snapshot(2400, b"s").unwrap();
     let count = |journal: &Journal, pragma: &str| -> i64 {
         journal
             .connection()
@@ -296,7 +344,7 @@ fn pruning_is_bounded_a_call_and_gives_pages_back() {
             break;
         }
     }
-    assert_eq!(calls, [500, 500, 500, 500, 400]);
+    assert_eq!(calls, [500, 500, 500, 500, 400, 0]);
     assert!(count(&journal, "freelist_count") > pages * 8 / 10);
     journal.append(&group[..2000], &[]).unwrap();
     assert_eq!(count(&journal, "page_count"), pages);
@@ -663,7 +711,9 @@ fn hazards_are_found_by_source_and_state_in_pages() {
 fn found_after(sql: &str) -> (u64, &'static str) {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = six(folder.path());
-    journal.snapshot(5, b"s").unwrap();
+    for number in [3, 5] {
+        journal.snapshot(number, b"s").unwrap();
+    }
     journal.prune_inputs(Timestamp(100), 3).unwrap();
     drop(journal);
     assert_eq!(proven(folder.path()).pruned, 1);
@@ -882,18 +932,52 @@ fn a_backup_of_a_running_journal_is_one_moment_and_can_be_gone_on_with() {
 }
 
 #[test]
+fn what_a_killed_backup_left_is_written_over_and_what_one_writes_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(six(folder.path()));
+    let to = folder.path().join("copy.sqlite");
+    let partial = folder.path().join("copy.sqlite.partial");
+    std::fs::write(&partial, vec![7; 100_000]).unwrap();
+    let writes = std::fs::File::open(&partial).unwrap();
+    writes.lock().unwrap();
+    let error = backup(folder.path(), &to, |_, _| {}).unwrap_err();
+    assert!(matches!(error, BackupError::Exists { .. }), "{error}");
+    assert_eq!(std::fs::metadata(&partial).unwrap().len(), 100_000);
+    drop(writes);
+    let verified = backup(folder.path(), &to, |_, _| {}).unwrap();
+    assert_eq!((verified.entries, proven(&to).entries), (6, 6));
+    assert!(!partial.exists());
+}
+
+#[test]
+fn a_closed_journal_is_read_without_writing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join("a #%3f? b");
+    std::fs::create_dir(&odd).unwrap();
+    drop(six(&odd));
+    let file = odd.join(FILE);
+    let immutable = schema::open_immutable(&file).unwrap();
+    let count = "SELECT count(*) FROM entry";
+    let count: i64 = immutable.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 6);
+    let names = std::fs::read_dir(&odd).unwrap();
+    assert!(
+        names
+            .flatten()
+            .all(|entry| !entry.file_name().to_str().unwrap().contains("sqlite-"))
+    );
+}
+
+#[test]
 fn a_backup_overwrites_nothing_and_leaves_nothing_when_it_fails() {
     let folder = tempfile::tempdir().unwrap();
     drop(six(folder.path()));
     let to = folder.path().join("copy.sqlite");
-    for there in ["copy.sqlite", "copy.sqlite.partial"] {
-        let there = folder.path().join(there);
-        std::fs::write(&there, "mine").unwrap();
-        let error = backup(folder.path(), &to, |_, _| {}).unwrap_err();
-        assert!(matches!(error, BackupError::Exists { .. }), "{error}");
-        assert_eq!(std::fs::read(&there).unwrap(), b"mine");
-        std::fs::remove_file(there).unwrap();
-    }
+    std::fs::write(&to, "mine").unwrap();
+    let error = backup(folder.path(), &to, |_, _| {}).unwrap_err();
+    assert!(matches!(error, BackupError::Exists { .. }), "{error}");
+    assert_eq!(std::fs::read(&to).unwrap(), b"mine");
+    std::fs::remove_file(&to).unwrap();
     let file = Connection::open(folder.path().join(FILE)).unwrap();
     file.execute("UPDATE entry SET now_ms = 0 WHERE number = 2", [])
         .unwrap();

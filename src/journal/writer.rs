@@ -13,12 +13,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::chain::{Link, Sum};
 use super::checkpoint::{Checkpointer, Limits};
+use super::place::Place;
 use super::prune::{self, Pruned};
 use super::reader::Reader;
+use super::snapshots;
 use super::tables::HazardRow;
 use super::{
     Broken, ENTRY_BYTES_MAX, FILE, GROUP_ENTRIES_MAX, JournalError, Kind, NewEntry, Projection,
-    SNAPSHOT_BYTES_MAX, SNAPSHOTS_KEPT, from_sql, schema, storage, to_sql,
+    SNAPSHOT_BYTES_MAX, from_sql, schema, storage, to_sql,
 };
 
 const INSERT_ENTRY: &str = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -28,7 +30,6 @@ const UPSERT_ALARM: &str = "INSERT INTO alarm VALUES (?1, ?2, ?3)
 const UPSERT_HAZARD: &str = "INSERT OR REPLACE INTO hazard VALUES (?1, ?2, ?3, ?4, ?5)";
 const LAST_ENTRIES: &str = "SELECT number, now_ms, kind, input_digest, effects, hash FROM entry
     ORDER BY number DESC LIMIT 2";
-const SNAPSHOTS: &str = "SELECT number, digest, bytes FROM snapshot ORDER BY number DESC";
 
 /// The engine's state after an entry, as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub struct Journal {
     connection: Connection,
     checkpointer: Checkpointer,
     file: PathBuf,
+    place: Place,
     last_number: u64,
     last_hash: Sum,
     _lock: Lock,
@@ -91,11 +93,12 @@ impl Journal {
             .and_then(|folder| folder.sync_all())
             .map_err(failed("syncing the data folder"))?;
         let (last_number, last_hash) = read_tail(&connection)?;
-        let (snapshot, snapshots_damaged) = read_snapshot(&connection, last_number)?;
+        let (snapshot, snapshots_damaged) = snapshots::newest(&connection, last_number)?;
         let checkpointer = Checkpointer::start(&file, &mut connection, limits)?;
         let journal = Self {
             connection,
             checkpointer,
+            place: Place::of(&file),
             file,
             last_number,
             last_hash,
@@ -123,6 +126,7 @@ impl Journal {
             return Ok(first..first);
         }
         check_group(group, projections)?;
+        self.check_place()?;
         self.checkpointer.give_way();
         let failed = storage("appending to the journal");
         let transaction = begin(&mut self.connection).map_err(failed)?;
@@ -135,7 +139,14 @@ impl Journal {
         Ok(first..self.last_number + 1)
     }
 
-    /// Keeps the engine's state after entry `number`, and the one before it; older ones go.
+    /// An error when the journal's files are no longer where they were opened: what is appended to
+    /// them would be lost. Each append looks by itself.
+    pub fn check_place(&self) -> Result<(), JournalError> {
+        self.place.check()
+    }
+
+    /// Keeps the engine's state after entry `number`, the one before it, and some older ones, so
+    /// that all kept messages can be replayed: [`super::SNAPSHOTS_KEPT`].
     pub fn snapshot(&mut self, number: u64, bytes: &[u8]) -> Result<(), JournalError> {
         if number > self.last_number {
             return Err(JournalError::Beyond {
@@ -146,29 +157,18 @@ impl Journal {
         }
         allow("bytes of a snapshot", bytes.len(), SNAPSHOT_BYTES_MAX)?;
         let failed = storage("writing a snapshot");
-        let digest = Sum::of(bytes);
         let transaction = begin(&mut self.connection).map_err(failed)?;
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO snapshot VALUES (?1, ?2, ?3)")
-            .and_then(|mut insert| insert.execute(params![to_sql(number), digest.0, bytes]))
-            .map_err(failed)?;
-        transaction
-            .prepare_cached(
-                "DELETE FROM snapshot WHERE number NOT IN
-                 (SELECT number FROM snapshot ORDER BY number DESC LIMIT ?1)",
-            )
-            .and_then(|mut delete| delete.execute([SNAPSHOTS_KEPT]))
-            .map_err(failed)?;
+        snapshots::write(&transaction, number, bytes).map_err(failed)?;
         transaction.commit().map_err(failed)
     }
 
-    /// Takes out the bytes of messages judged before `before`, oldest first, up to `not_after`
-    /// and never past the oldest snapshot: a restart needs what follows it.
+    /// Takes out the bytes of messages judged before `before`, oldest first, from one snapshot to
+    /// the next: up to one that is not past `not_after`, and that a restart does not need what
+    /// comes before.
     ///
-    /// One call looks at [`super::PRUNE_ENTRIES_MAX`] entries and ends after [`super::PRUNE_BYTES_MAX`]; call
-    /// again while there is more. It stops
-    /// at the first message that is young enough to keep. Commands, configurations and starts
-    /// stay for good, and so does every hash.
+    /// One call looks at [`super::PRUNE_ENTRIES_MAX`] entries and ends after
+    /// [`super::PRUNE_BYTES_MAX`]; call again while there is more. Commands, configurations and
+    /// starts stay for good, and so does every hash.
     pub fn prune_inputs(
         &mut self,
         before: Timestamp,
@@ -349,33 +349,4 @@ fn read_tail(connection: &Connection) -> Result<(u64, Sum), JournalError> {
         }));
     }
     Ok((number, hash))
-}
-
-/// The newest snapshot that is whole, and how many newer ones are not.
-fn read_snapshot(
-    connection: &Connection,
-    last: u64,
-) -> Result<(Option<Snapshot>, u32), JournalError> {
-    let failed = storage("reading the last snapshot");
-    let mut statement = connection.prepare_cached(SNAPSHOTS).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
-    let mut damaged = 0;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let number = from_sql(row.get(0).map_err(failed)?);
-        if number > last {
-            return Err(JournalError::Broken(Broken {
-                number,
-                what: "a snapshot of it",
-                found: format!("the journal ends at {last}"),
-                expected: "the entry".to_owned(),
-            }));
-        }
-        let digest = Sum(row.get(1).map_err(failed)?);
-        let bytes: Vec<u8> = row.get(2).map_err(failed)?;
-        if Sum::of(&bytes) == digest {
-            return Ok((Some(Snapshot { number, bytes }), damaged));
-        }
-        damaged += 1;
-    }
-    Ok((None, damaged))
 }

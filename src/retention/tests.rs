@@ -52,6 +52,10 @@ async fn number(run: &Run) -> u64 {
 
 /// Sinks that have followed up to now, synced.
 async fn caught_up(folder: &Path, run: &Run) -> Sinks {
+    caught_up_to(folder, number(run).await).await
+}
+
+async fn caught_up_to(folder: &Path, number: u64) -> Sinks {
     let start = |number| {
         let (committed, following) = watch::channel(number);
         (
@@ -59,7 +63,6 @@ async fn caught_up(folder: &Path, run: &Run) -> Sinks {
             Sinks::start_with(folder, following, None, None).unwrap(),
         )
     };
-    let number = number(run).await;
     let (_committed, sinks) = start(number);
     followed(&sinks, number).await;
     sinks
@@ -130,12 +133,42 @@ async fn old_messages_go_and_all_that_followed_stays() {
     // The replay begins at the snapshot and says so.
     let replayed = replay(folder.path(), |_, _| {}).unwrap();
     assert_eq!(replayed.through, verified.last);
-    assert!(replayed.from > through);
+    assert_eq!(replayed.from, through + 1);
     sinks.stop();
     run.stop().await;
     // And it starts again, to the same alarms.
     let run = Run::start(folder.path(), POINTS);
     assert!(run.names().await.contains_key("TF.a.gas2"));
+    run.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn where_nothing_is_old_enough_all_is_replayed_and_all_trends_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = grown(folder.path()).await;
+    ahead(&run, 29).await;
+    let sinks = caught_up(folder.path(), &run).await;
+    pass(Retention::default(), &run.centre, &sinks, later(&run, 29))
+        .await
+        .unwrap();
+    sinks.stop();
+    let reader = Reader::open(folder.path()).unwrap();
+    assert_eq!(reader.pruned_through().unwrap(), 0);
+    assert_eq!(replay(folder.path(), |_, _| {}).unwrap().from, 1);
+    let restored = tempfile::tempdir().unwrap();
+    let to = restored.path().join(crate::journal::FILE);
+    crate::journal::backup::backup(folder.path(), &to, |_, _| {}).unwrap();
+    assert_eq!(replay(restored.path(), |_, _| {}).unwrap().from, 1);
+    for file in ["series.db", "series.db-wal", "series.db-shm"] {
+        drop(std::fs::remove_file(folder.path().join(file)));
+    }
+    for folder in [folder.path(), restored.path()] {
+        let number = Reader::open(folder).unwrap().latest().unwrap();
+        let sinks = caught_up_to(folder, number).await;
+        let (from, to) = (Timestamp(0), Timestamp(i64::MAX));
+        let found = sinks.series().range("TF.a", from, to, 1_000).unwrap();
+        assert_eq!(found.items.len(), 22);
+    }
     run.stop().await;
 }
 
@@ -180,13 +213,16 @@ async fn a_sink_that_is_away_holds_them_for_a_while_and_is_alarmed() {
 async fn a_new_sink_on_a_pruned_journal_knows_what_births_said() {
     let folder = tempfile::tempdir().unwrap();
     let run = grown(folder.path()).await;
+    // What the first one stored is synced at its end.
+    caught_up(folder.path(), &run).await.stop();
+    ahead(&run, 31).await;
     let sinks = caught_up(folder.path(), &run).await;
     let all = || {
         let (from, to) = (Timestamp(0), Timestamp(i64::MAX));
         sinks.series().range("TF.a", from, to, 1_000).unwrap().items
     };
     let before = all();
-    assert_eq!(before.len(), 21);
+    assert_eq!(before.len(), 22);
     let old = later(&run, 31);
     pass(Retention::default(), &run.centre, &sinks, old)
         .await

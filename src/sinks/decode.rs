@@ -7,8 +7,8 @@
 //!
 //! Invariants
 //! - The state belongs to the last entry that was followed. Without a state that can be read it is
-//!   found again by following the journal from its beginning, or from the oldest snapshot when
-//!   messages before it were pruned ([`Decoder::resume`]).
+//!   found again by following the journal from its beginning, or from the snapshot at which its
+//!   messages begin when some were pruned ([`Decoder::resume`]).
 //! - What lies behind a hole is never read with the aliases from before it: a sink that is new, or
 //!   was away for too long, begins at that snapshot, which knows what births said. The entries that
 //!   it passes over are told and counted.
@@ -144,7 +144,7 @@ impl Decoder {
         Ok((decoder, number))
     }
 
-    /// What the core knew after the oldest snapshot that follows what was pruned; `None` when none
+    /// What the core knew after the snapshot at which the kept messages begin; `None` when none
     /// can be read.
     fn of_snapshot(reader: &Reader, pruned: u64) -> Result<Option<(Self, u64)>, JournalError> {
         let Some(snapshot) = reader.snapshot(pruned)? else {

@@ -66,6 +66,11 @@ pub(super) trait Sink {
         runtime: &Runtime,
     ) -> Result<(), SinkError>;
 
+    /// Whether its file has shown to be damaged, so that it is to begin anew with another.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     /// Readings that could not be stored and were put aside.
     fn refused(&self) -> u64;
 
@@ -167,9 +172,31 @@ pub(super) struct Progress {
     pub(super) unreadable: AtomicU64,
     pub(super) ended: AtomicBool,
     pub(super) error: Mutex<Option<String>>,
+    pub(super) set_aside: AtomicU64,
+    /// What is to be told of the last time.
+    anew: Mutex<Option<String>>,
 }
 
 impl Progress {
+    /// Its file was set aside; why is told once.
+    pub(super) fn begins_anew(&self, told: String) {
+        // First of all: what it must follow again may not be pruned.
+        self.durable.store(0, Ordering::Release);
+        self.cursor.store(0, Ordering::Release);
+        self.set_aside.fetch_add(1, Ordering::Release);
+        *self.anew.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    pub(super) fn take_anew(&self) -> Option<String> {
+        let mut anew = self.anew.lock().unwrap_or_else(PoisonError::into_inner);
+        anew.take()
+    }
+
+    /// Says that the follower has ended when what is returned is dropped, however that comes.
+    pub(super) fn ends(self: &Arc<Self>) -> impl Drop + use<> {
+        Ended(Arc::clone(self))
+    }
+
     fn set_error(&self, error: Option<String>) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
@@ -199,31 +226,20 @@ pub(super) struct Follower<S> {
 }
 
 impl<S: Sink> Follower<S> {
-    /// Goes on from the sink's cursor.
+    /// Goes on from the sink's cursor, which is none after the journal's end.
     pub(super) fn new(
         name: &'static str,
         mut sink: S,
         reader: Reader,
+        progress: Arc<Progress>,
         pauses: Pauses,
         stop: CancellationToken,
         runtime: Runtime,
     ) -> Result<Self, SinkError> {
         let cursor = sink.cursor();
-        let latest = reader.latest()?;
-        if cursor > latest {
-            // Going on would leave out entries for good.
-            return Err(SinkError {
-                cause: Cause::Person,
-                what: format!(
-                    "{name} follows the journal up to entry {cursor}, which ends at {latest}; \
-                     it belongs to another journal"
-                ),
-            });
-        }
         let state = sink.state()?;
         let (decoder, number) = Decoder::resume(&reader, cursor, state.as_deref())?;
         sink.configure(decoder.config());
-        let progress = Arc::new(Progress::default());
         progress.cursor.store(cursor, Ordering::Release);
         let at_cursor = reader.read_on(cursor.saturating_sub(1), 1, 1)?;
         let through = at_cursor.first().map_or(0, |entry| entry.now.0);
@@ -242,27 +258,27 @@ impl<S: Sink> Follower<S> {
         })
     }
 
-    /// What others may see of it.
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
-    }
-
-    /// Follows until the centre stops. `committed` is the last number of the journal.
-    pub(super) fn run(mut self, mut committed: watch::Receiver<u64>) {
-        let _ended = Ended(Arc::clone(&self.progress));
+    /// Follows until the centre stops, or until the sink's file shows to be damaged: then `true`.
+    /// `committed` is the last number of the journal.
+    pub(super) fn run(mut self, committed: &mut watch::Receiver<u64>) -> bool {
         let mut failures = 0;
         while !self.stop.is_cancelled() {
+            if self.sink.is_damaged() {
+                return true;
+            }
             match self.step() {
                 Ok(Step::More) => failures = 0,
                 Ok(Step::CaughtUp) => {
                     failures = 0;
-                    self.wait_for_more(&mut committed);
+                    self.wait_for_more(committed);
                 }
+                Err(_) if self.sink.is_damaged() => {}
                 // The sink's own failures are waited for inside: this one is the journal's.
                 Err(error) => self.pause(&mut failures, &error),
             }
         }
         self.sink.close();
+        false
     }
 
     /// Reads on once, and has the sink store it.
@@ -322,7 +338,8 @@ impl<S: Sink> Follower<S> {
         self.commit(self.number, state.as_deref())
     }
 
-    /// Has the sink store, again and again until it has; an error only when the centre stops.
+    /// Has the sink store, again and again until it has; an error only when the centre stops, or
+    /// when the sink's file is damaged.
     fn commit(&mut self, cursor: u64, state: Option<&[u8]>) -> Result<(), SinkError> {
         let mut failures = 0;
         loop {
@@ -334,6 +351,7 @@ impl<S: Sink> Follower<S> {
                 .store(self.decoder.unreadable, Ordering::Release);
             match done {
                 Ok(()) => break,
+                Err(error) if self.sink.is_damaged() => return Err(error),
                 Err(error) => self.pause(&mut failures, &error),
             }
             if self.stop.is_cancelled() {

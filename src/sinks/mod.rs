@@ -8,11 +8,11 @@
 //!
 //! None of these can lose anything or hold the loop up: each keeps the journal number up to which
 //! it has stored or sent everything, and goes on from there after a restart. What a sink has not
-//! passed must stay in the journal: prune it only up to [`Sinks::oldest_cursor`].
+//! passed must stay in the journal: prune it only up to [`Sinks::oldest_cursor`]. A file that cannot
+//! be used is set aside and made again from the journal ([`begin`]).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub mod series;
 /// Readings to InfluxDB 2.
 pub mod influxdb;
 
+mod begin;
+
 mod decode;
 
 mod follow;
@@ -39,11 +41,12 @@ mod tests;
 pub use influxdb::InfluxConfig;
 
 use crate::centre::Centre;
-use crate::journal::{JournalError, Reader, file_of};
-use follow::{Follower, Pauses, Progress, Sink};
-use influxdb::{Influx, InfluxError};
-use series::{Series, SeriesError, SeriesReader};
-use trend::Trend;
+use crate::journal::JournalError;
+use begin::{Begin, Store};
+use follow::{Progress, SinkError};
+use influxdb::{InfluxError, InfluxStore};
+use series::{SeriesError, SeriesReader};
+use trend::TrendStore;
 
 /// Why the sinks did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,14 @@ pub enum SinksError {
         /// What is wrong.
         why: String,
     },
+    /// A file that cannot be used, and cannot be set aside either.
+    #[error("setting aside `{}`: {source}", file.display())]
+    Aside {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A thread of one of them.
     #[error("starting the thread of sink {name}: {source}")]
     Thread {
@@ -73,6 +84,24 @@ pub enum SinksError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl SinksError {
+    fn resume(name: &'static str, error: SinkError) -> Self {
+        let why = error.what;
+        Self::Resume { name, why }
+    }
+
+    /// Whether what a sink's file holds is to blame.
+    fn is_unusable(&self) -> bool {
+        match self {
+            Self::Series(error) => error.is_unusable(),
+            Self::Influx(error) => error.is_unusable(),
+            Self::Journal(_) | Self::Resume { .. } | Self::Aside { .. } | Self::Thread { .. } => {
+                false
+            }
+        }
+    }
 }
 
 /// How far a sink has come.
@@ -96,6 +125,8 @@ pub struct SinkStatus {
     pub pruned: u64,
     /// Entries that are no input; each is in the log with its number.
     pub unreadable: u64,
+    /// Times since the start that its file could not be used, was set aside and made anew.
+    pub set_aside: u64,
     /// Why it does not get on at the moment; none when it does.
     pub error: Option<String>,
 }
@@ -139,19 +170,33 @@ impl Sinks {
         influx: Option<InfluxConfig>,
         series_kept: Option<Duration>,
     ) -> Result<Self, SinksError> {
-        let journal = file_of(folder);
-        let series = Series::open(folder)?;
+        let series = Arc::new(SeriesReader::closed());
         let mut sinks = Running {
-            series: Arc::new(series.reader()?),
+            series: Arc::clone(&series),
             sinks: Vec::new(),
             threads: Mutex::default(),
-            committed,
+            committed: committed.clone(),
             stop: CancellationToken::new(),
         };
-        sinks.follow("series", &journal, Trend::new(series, series_kept))?;
+        let (folder, stop) = (folder.to_path_buf(), sinks.stop.clone());
+        let begin = Begin {
+            folder: folder.clone(),
+            committed,
+            stop: stop.clone(),
+        };
+        let trend = TrendStore {
+            folder: folder.clone(),
+            kept: series_kept,
+            reader: series,
+        };
+        sinks.follow(begin.clone(), trend)?;
         if let Some(config) = influx {
-            let sink = Influx::open(folder, config, sinks.stop.clone())?;
-            sinks.follow("influxdb", &journal, sink)?;
+            let influx = InfluxStore {
+                folder,
+                config,
+                stop,
+            };
+            sinks.follow(begin, influx)?;
         }
         Ok(Self(Arc::new(sinks)))
     }
@@ -183,6 +228,14 @@ impl Sinks {
         Timestamp(newest.unwrap_or(0))
     }
 
+    /// What was said of each sink that had to begin anew since the last time that this was asked.
+    pub fn begun_anew(&self) -> Vec<String> {
+        let sinks = self.0.sinks.iter();
+        sinks
+            .filter_map(|(_, progress)| progress.take_anew())
+            .collect()
+    }
+
     /// How far each has come.
     pub fn status(&self) -> Vec<SinkStatus> {
         let last = *self.0.committed.borrow();
@@ -198,48 +251,9 @@ impl Sinks {
 }
 
 impl Running {
-    fn follow<S: Sink + Send + 'static>(
-        &mut self,
-        name: &'static str,
-        journal: &Path,
-        sink: S,
-    ) -> Result<(), SinksError> {
-        let reader = Reader::open(journal)?;
-        let (committed, stop) = (self.committed.clone(), self.stop.clone());
-        let (begun, begins) = sync_channel(1);
-        let failed = move |source| SinksError::Thread { name, source };
-        let thread = std::thread::Builder::new()
-            .name(name.into())
-            .spawn(move || {
-                // A runtime must not be dropped where others wait, so it lives and dies in here.
-                let follower = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .map_err(failed)
-                    .and_then(|runtime| {
-                        Follower::new(name, sink, reader, Pauses::default(), stop, runtime).map_err(
-                            |error| SinksError::Resume {
-                                name,
-                                why: error.what,
-                            },
-                        )
-                    });
-                match follower {
-                    Ok(follower) => {
-                        // Whoever started it waits for this.
-                        drop(begun.send(Ok(follower.progress())));
-                        follower.run(committed);
-                    }
-                    Err(error) => drop(begun.send(Err(error))),
-                }
-            })
-            .map_err(failed)?;
-        let ended = || SinksError::Resume {
-            name,
-            why: "its thread has ended".to_owned(),
-        };
-        let progress = begins.recv().map_err(|_| ended())??;
-        self.sinks.push((name, progress));
+    fn follow<S: Store>(&mut self, begin: Begin, store: S) -> Result<(), SinksError> {
+        let (progress, thread) = begin.follow(store)?;
+        self.sinks.push((S::NAME, progress));
         self.threads
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
@@ -266,6 +280,7 @@ impl Drop for Running {
 
 impl Progress {
     fn status(&self, name: &'static str, last: u64) -> SinkStatus {
+        let set_aside = self.set_aside.load(Ordering::Acquire);
         let cursor = self.cursor.load(Ordering::Acquire);
         let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = self.ended.load(Ordering::Acquire);
@@ -279,6 +294,7 @@ impl Progress {
             refused: self.refused.load(Ordering::Relaxed),
             pruned: self.pruned.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
+            set_aside,
             error: (error.clone()).or_else(|| ended.then(|| "it has ended".to_owned())),
         }
     }

@@ -13,9 +13,11 @@ use davy_core::watch::Input;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::follow::{Cause, SinkError, Step};
+use super::follow::{Cause, Follower, Pauses, Sink, SinkError, Step};
+use super::series::Series;
+use super::trend::Trend;
 use super::*;
-use crate::journal::{Journal, NewEntry};
+use crate::journal::{Journal, NewEntry, Reader, file_of};
 
 const TAGS: [&str; 3] = ["TF.gas", "FACE.ch4", "FACE.ch4.fault"];
 
@@ -160,7 +162,7 @@ impl Plant {
     ) -> (Follower<Crashing>, CancellationToken) {
         let stop = CancellationToken::new();
         let sink = Crashing {
-            trend: Trend::new(Series::open(self.folder.path()).unwrap(), None),
+            trend: trend(self.folder.path(), None),
             commits_left: crash_at,
             batch_bytes,
             stop: stop.clone(),
@@ -168,7 +170,15 @@ impl Plant {
         let reader = Reader::open(&file_of(self.folder.path())).unwrap();
         let runtime = runtime();
         let pauses = Pauses::default();
-        let follower = Follower::new("series", sink, reader, pauses, stop.clone(), runtime);
+        let follower = Follower::new(
+            "series",
+            sink,
+            reader,
+            Arc::default(),
+            pauses,
+            stop.clone(),
+            runtime,
+        );
         (follower.unwrap(), stop)
     }
 
@@ -199,6 +209,12 @@ impl Plant {
         }
         found
     }
+}
+
+fn trend(folder: &Path, kept: Option<Duration>) -> Trend {
+    let series = Series::open(folder).unwrap();
+    let reader = Arc::new(series.reader().unwrap());
+    Trend::new(series, reader, kept)
 }
 
 pub(super) fn runtime() -> tokio::runtime::Runtime {
@@ -377,19 +393,127 @@ fn a_configuration_that_moves_points_leaves_values_under_their_tags() {
     assert_eq!(plant.found(), plant.expected);
 }
 
+/// Sinks that follow a plant, and waits until they have come to its last entry.
+fn followed(plant: &Plant) -> (watch::Sender<u64>, Sinks) {
+    let (committed, following) = watch::channel(plant.journal.last_number());
+    let sinks = Sinks::start_with(plant.folder.path(), following, None, None).unwrap();
+    come(&sinks, plant.journal.last_number());
+    (committed, sinks)
+}
+
+fn come(sinks: &Sinks, last: u64) {
+    until(|| sinks.status()[0].cursor >= last);
+}
+
+fn until(done: impl Fn() -> bool) {
+    runtime().block_on(async {
+        let come = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+            while !done() {
+                ticks.tick().await;
+            }
+        };
+        let limit = std::time::Duration::from_mins(1);
+        tokio::time::timeout(limit, come).await.unwrap();
+    });
+}
+
+/// What the sinks' series has of a tag.
+fn count(sinks: &Sinks, tag: &str) -> usize {
+    let all = sinks
+        .series()
+        .range(tag, Timestamp(0), Timestamp(i64::MAX), 1_000);
+    all.unwrap().items.len()
+}
+
 #[test]
-fn a_sink_of_another_journal_does_not_go_on() {
+fn a_series_that_cannot_be_used_is_set_aside_and_made_again() {
     let mut plant = Plant::new();
-    plant.birth(&rotated(0));
-    plant.follow();
+    plant.birth(&[(1, "TF.gas")]);
+    for value in 0..5 {
+        plant.data(1, f64::from(value));
+    }
+    let (_committed, sinks) = followed(&plant);
+    assert_eq!(sinks.begun_anew(), Vec::<String>::new());
+    sinks.stop();
+    drop(sinks);
+    let file = plant.folder.path().join("series.db");
+    std::fs::write(&file, "this is no database").unwrap();
+    let (_committed, sinks) = followed(&plant);
+    assert_eq!(sinks.status()[0].set_aside, 1);
+    assert_eq!(sinks.begun_anew().len(), 1);
+    assert_eq!(sinks.begun_anew(), Vec::<String>::new(), "told once");
+    assert_eq!(count(&sinks, "TF.gas"), 5);
+    let aside = std::fs::read(plant.folder.path().join("series.db.aside-1")).unwrap();
+    assert_eq!(aside, b"this is no database");
+}
+
+#[test]
+fn a_series_of_another_journal_is_set_aside_and_few_of_them_are_kept() {
+    let mut plant = Plant::new();
+    plant.birth(&[(1, "TF.gas")]);
+    plant.data(1, 1.0);
+    drop(followed(&plant));
     let other = Plant::new();
-    let sink = Trend::new(Series::open(plant.folder.path()).unwrap(), None);
-    let reader = Reader::open(&file_of(other.folder.path())).unwrap();
-    let (pauses, stop) = (Pauses::default(), CancellationToken::new());
-    let error = Follower::new("series", sink, reader, pauses, stop, runtime())
-        .err()
-        .unwrap();
-    assert_eq!(error.cause, Cause::Person);
+    for _ in 0..5 {
+        for end in ["", "-wal", "-shm"] {
+            let name = format!("series.db{end}");
+            let (from, to) = (
+                plant.folder.path().join(&name),
+                other.folder.path().join(name),
+            );
+            drop(std::fs::remove_file(&to));
+            if from.exists() {
+                std::fs::copy(from, to).unwrap();
+            }
+        }
+        let (_committed, sinks) = followed(&other);
+        assert_eq!(sinks.status()[0].set_aside, 1);
+        assert_eq!(sinks.series_cursor(), other.journal.last_number());
+        assert_eq!(count(&sinks, "TF.gas"), 0);
+    }
+    let names = std::fs::read_dir(other.folder.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut aside: Vec<_> = names
+        .filter(|name| name.starts_with("series.db.aside-"))
+        .collect();
+    aside.retain(|name| !name.ends_with("-wal"));
+    aside.sort();
+    assert_eq!(
+        aside,
+        [
+            "series.db.aside-3",
+            "series.db.aside-4",
+            "series.db.aside-5"
+        ]
+    );
+}
+
+#[test]
+fn a_series_that_is_damaged_while_the_centre_runs_is_made_again() {
+    let mut plant = Plant::new();
+    plant.birth(&[(1, "TF.gas")]);
+    for value in 0..5 {
+        plant.data(1, f64::from(value));
+    }
+    let stopped = followed(&plant);
+    stopped.1.stop();
+    drop(stopped);
+    let (committed, sinks) = followed(&plant);
+    let file = plant.folder.path().join("series.db");
+    let length = std::fs::metadata(&file).unwrap().len() as usize;
+    let mut open = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    std::io::Write::write_all(&mut open, &vec![0xAA; length]).unwrap();
+    let found = sinks
+        .series()
+        .range("TF.gas", Timestamp(0), Timestamp(i64::MAX), 9);
+    assert!(found.is_err_and(|error| error.is_damaged()));
+    plant.data(1, 5.0);
+    let last = plant.journal.last_number();
+    committed.send_replace(last);
+    until(|| sinks.status()[0].set_aside == 1);
+    come(&sinks, last);
+    assert_eq!(count(&sinks, "TF.gas"), 6);
 }
 
 #[test]
@@ -483,10 +607,19 @@ fn nothing_goes_by_a_time_that_no_reading_has_come_to() {
     }
     let kept = Duration::from_hours(731 * 24);
     let follow = |plant: &Plant| {
-        let sink = Trend::new(Series::open(plant.folder.path()).unwrap(), Some(kept));
+        let sink = trend(plant.folder.path(), Some(kept));
         let reader = Reader::open(&file_of(plant.folder.path())).unwrap();
         let (pauses, stop) = (Pauses::default(), CancellationToken::new());
-        let mut follower = Follower::new("series", sink, reader, pauses, stop, runtime()).unwrap();
+        let mut follower = Follower::new(
+            "series",
+            sink,
+            reader,
+            Arc::default(),
+            pauses,
+            stop,
+            runtime(),
+        )
+        .unwrap();
         while follower.step().unwrap() == Step::More {}
     };
     // The centre's clock is years ahead, and nothing else is.

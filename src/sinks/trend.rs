@@ -1,13 +1,17 @@
 //! The sink that keeps the embedded series: what trends are drawn from.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use davy_core::config::Config;
 use davy_core::reading::{Lane, Reading, Timestamp};
 use tokio::runtime::Runtime;
 
+use super::SinksError;
+use super::begin::Store;
 use super::follow::{Cause, Sink, SinkError};
-use super::series::{PENDING_MAX, Series, SeriesError, SeriesPoint};
+use super::series::{self, PENDING_MAX, Series, SeriesError, SeriesPoint, SeriesReader};
 
 /// Payload bytes of a batch: some 230,000 readings of 18 bytes, a quarter of what may wait.
 const BATCH_BYTES: usize = 4 << 20;
@@ -21,9 +25,37 @@ const PRUNE_PAUSE: Duration = Duration::from_hours(1);
 /// How long to wait between two steps of that.
 const PRUNE_STEP: Duration = Duration::from_secs(1);
 
+/// How the series is opened, and who reads it.
+pub(super) struct TrendStore {
+    pub(super) folder: PathBuf,
+    pub(super) kept: Option<Duration>,
+    /// Reads what is open; nothing meanwhile.
+    pub(super) reader: Arc<SeriesReader>,
+}
+
+impl Store for TrendStore {
+    type Sink = Trend;
+
+    const NAME: &'static str = "series";
+
+    const FILE: &'static str = series::FILE;
+
+    fn open(&self) -> Result<Trend, SinksError> {
+        let series = Series::open(&self.folder)?;
+        self.reader.take_over(series.reader()?);
+        Ok(Trend::new(series, Arc::clone(&self.reader), self.kept))
+    }
+
+    fn close(&self) {
+        self.reader.close();
+    }
+}
+
 /// Readings into the series.
 pub(super) struct Trend {
     series: Series,
+    reader: Arc<SeriesReader>,
+    is_damaged: bool,
     /// How long readings are kept; for good when there is none.
     kept: Option<Duration>,
     /// By the journal's time.
@@ -34,9 +66,11 @@ pub(super) struct Trend {
 }
 
 impl Trend {
-    pub(super) fn new(series: Series, kept: Option<Duration>) -> Self {
+    pub(super) fn new(series: Series, reader: Arc<SeriesReader>, kept: Option<Duration>) -> Self {
         Self {
             series,
+            reader,
+            is_damaged: false,
             kept,
             prune_at: Timestamp::MIN,
             points: Vec::new(),
@@ -100,7 +134,13 @@ impl Sink for Trend {
     }
 
     fn commit(&mut self, cursor: u64, state: Option<&[u8]>, _: &Runtime) -> Result<(), SinkError> {
-        Ok(self.series.commit_with(cursor, state)?)
+        let done = self.series.commit_with(cursor, state);
+        self.is_damaged |= done.as_ref().is_err_and(SeriesError::is_damaged);
+        Ok(done?)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.is_damaged || self.reader.is_damaged()
     }
 
     fn refused(&self) -> u64 {

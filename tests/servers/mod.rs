@@ -156,8 +156,7 @@ impl Plant {
 
     /// Takes the bytes of all messages up to `through` out of the journal.
     pub(crate) fn prune(&mut self, through: u64) {
-        let last = self.journal.last_number();
-        self.journal.snapshot(last, b"a state").unwrap();
+        self.journal.snapshot(through, b"a state").unwrap();
         let everything = Timestamp(i64::MAX);
         while self.journal.prune_inputs(everything, through).unwrap().more {}
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::InfluxError;
 
 /// The file in the data folder.
-const FILE: &str = "influxdb.sqlite";
+pub(super) const FILE: &str = "influxdb.sqlite";
 
 /// Layout of the file, as the database's `user_version`.
 const LAYOUT: i64 = 1;

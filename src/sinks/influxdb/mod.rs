@@ -38,6 +38,8 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::SinksError;
+use super::begin::{self, Store};
 use super::follow::{Cause, Sink, SinkError};
 use file::File;
 use verdict::Verdict;
@@ -128,6 +130,37 @@ pub enum InfluxError {
         /// The layout of this version.
         known: i64,
     },
+}
+
+impl InfluxError {
+    /// Whether what the file holds is to blame.
+    pub(super) fn is_unusable(&self) -> bool {
+        match self {
+            Self::File { source, .. } => begin::is_unusable(source),
+            Self::Layout { .. } => true,
+            Self::Address { .. } | Self::Empty(_) | Self::Client(_) => false,
+        }
+    }
+}
+
+/// How the sink is opened.
+pub(super) struct InfluxStore {
+    pub(super) folder: PathBuf,
+    pub(super) config: InfluxConfig,
+    pub(super) stop: CancellationToken,
+}
+
+impl Store for InfluxStore {
+    type Sink = Influx;
+
+    const NAME: &'static str = "influxdb";
+
+    const FILE: &'static str = file::FILE;
+
+    fn open(&self) -> Result<Influx, SinksError> {
+        let (config, stop) = (self.config.clone(), self.stop.clone());
+        Ok(Influx::open(&self.folder, config, stop)?)
+    }
 }
 
 impl InfluxConfig {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::SeriesError;
 
 /// The file in the data folder.
-pub(super) const FILE: &str = "series.db";
+pub(in crate::sinks) const FILE: &str = "series.db";
 
 /// Layout of the file, as the database's `user_version`.
 const LAYOUT: i64 = 4;

@@ -45,6 +45,7 @@ mod reader;
 mod row;
 mod store;
 
+pub(super) use layout::FILE;
 pub use reader::SeriesReader;
 pub use store::{Series, SeriesPoint};
 
@@ -164,6 +165,9 @@ pub enum SeriesError {
         /// The layout of this version.
         known: i64,
     },
+    /// It is not open at the moment: its file is being made again.
+    #[error("the series is being made again from the journal")]
+    Closed,
     /// The database failed.
     #[error("{doing}: {source}")]
     Store {
@@ -223,6 +227,22 @@ pub enum SeriesError {
 }
 
 impl SeriesError {
+    /// Whether the file's pages are damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        matches!(self, Self::Open { source, .. } | Self::Store { source, .. }
+            if super::begin::is_damaged(source))
+    }
+
+    /// Whether what the file holds is to blame that it could not be opened.
+    pub(super) fn is_unusable(&self) -> bool {
+        match self {
+            Self::Open { source, .. } | Self::Store { source, .. } => {
+                super::begin::is_unusable(source)
+            }
+            _ => true,
+        }
+    }
+
     fn store(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
         move |source| Self::Store { doing, source }
     }

@@ -6,6 +6,7 @@
 //! by its index columns without being decoded.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use davy_core::reading::Timestamp;
@@ -21,8 +22,17 @@ use super::{BUCKETS_MAX, Bucket, Damage, Found, Quantities, Sample, Seen, Series
 pub(super) type Heads = RwLock<Vec<Head>>;
 
 /// Reads a store while it is being written. May be shared between threads; one query at a time.
+///
+/// It outlives the store: when that is made anew, it takes over what reads the new one.
 pub struct SeriesReader {
-    connection: Mutex<Connection>,
+    open: Mutex<Option<Open>>,
+    /// A query has found the file damaged.
+    damaged: AtomicBool,
+}
+
+/// What it reads by.
+struct Open {
+    connection: Connection,
     heads: Arc<Heads>,
 }
 
@@ -56,9 +66,35 @@ struct Query<'a> {
 impl SeriesReader {
     pub(super) fn new(connection: Connection, heads: Arc<Heads>) -> Self {
         Self {
-            connection: Mutex::new(connection),
-            heads,
+            open: Mutex::new(Some(Open { connection, heads })),
+            damaged: AtomicBool::new(false),
         }
+    }
+
+    /// One that has nothing to read yet.
+    pub(in crate::sinks) fn closed() -> Self {
+        Self {
+            open: Mutex::new(None),
+            damaged: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads by what another one does from now on.
+    pub(in crate::sinks) fn take_over(&self, other: Self) {
+        let other = other.open.into_inner();
+        let other = other.unwrap_or_else(PoisonError::into_inner);
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = other;
+        self.damaged.store(false, Ordering::Release);
+    }
+
+    /// Reads nothing until it takes over.
+    pub(in crate::sinks) fn close(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether a query has found the file damaged.
+    pub(in crate::sinks) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
     }
 
     /// The first `limit` samples with `from <= at < to`.
@@ -157,10 +193,23 @@ impl SeriesReader {
         tag: &str,
         ask: impl FnOnce(&mut Query<'_>, u32, Columns) -> Result<Vec<T>, SeriesError>,
     ) -> Result<Found<T>, SeriesError> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_mut().ok_or(SeriesError::Closed)?;
+        let found = open.query(tag, ask);
+        if found.as_ref().is_err_and(SeriesError::is_damaged) {
+            self.damaged.store(true, Ordering::Release);
+        }
+        found
+    }
+}
+
+impl Open {
+    fn query<T>(
+        &mut self,
+        tag: &str,
+        ask: impl FnOnce(&mut Query<'_>, u32, Columns) -> Result<Vec<T>, SeriesError>,
+    ) -> Result<Found<T>, SeriesError> {
+        let connection = &mut self.connection;
         let doing = SeriesError::store("finding a point");
         let point: Option<u32> = connection
             .prepare_cached("SELECT id FROM points WHERE tag = ?1")
