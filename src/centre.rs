@@ -216,7 +216,7 @@ pub enum CentreError {
         cause: String,
     },
     /// The configuration has faults.
-    #[error("the configuration has {} faults", .0.len())]
+    #[error("the configuration has {}", davy_core::config::fault::count(.0))]
     Config(Vec<davy_core::config::Fault>),
     /// The list of messages that crashed the process.
     #[error("reading the quarantine in `{}`: {cause}", folder.display())]

@@ -25,6 +25,7 @@
 //! journal_days = 30
 //! series_days = 731
 //! waits_days = 30
+//! late_minutes = 15
 //! ```
 //!
 //! Passwords and tokens stand in files of their own: the site's files are journaled for good,
@@ -36,8 +37,8 @@ use std::time::Duration;
 
 use davy_core::config::fault::{Faults, Place};
 use davy_core::config::fields::{Document, Fields};
-use davy_core::config::{Config, Fault, SourceFile, check};
-use davy_gateway::config::read_site_files;
+use davy_core::config::{Config, Fault, SourceFile};
+use davy_gateway::config::{check_site, read_site_files};
 
 use crate::broker::Accounts;
 use crate::centre::Accepted;
@@ -47,6 +48,9 @@ use crate::sinks::InfluxConfig;
 
 /// Largest of the centre's own files, in bytes: 2,500 gateways with their passwords, ten times over.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Longest that a sink may be in trouble before it is alarmed, in minutes: a day.
+const LATE_MINUTES_MAX: u64 = 24 * 60;
 
 /// What a door may be.
 const LOOPBACK: &str = "a loopback address such as 127.0.0.1:8080, until there are users and TLS";
@@ -114,7 +118,7 @@ fn read_site(path: &Path, of_site: &mut Vec<Fault>) -> (Vec<SourceFile>, Option<
         return (Vec::new(), None);
     }
     let read = read_site_files(path).and_then(|files| {
-        let config = check(&files)?;
+        let config = check_site(&files, path.parent().unwrap_or(Path::new("")))?;
         Ok((files, Some(config)))
     });
     read.unwrap_or_else(|mut faults| {
@@ -263,6 +267,11 @@ fn read_retention(fields: Option<Fields<'_>>, faults: &mut Faults) -> Retention 
     let Some(mut fields) = fields else {
         return default;
     };
+    let late = if fields.has("late_minutes") {
+        Duration::from_mins(fields.long("late_minutes", 1..=LATE_MINUTES_MAX, faults))
+    } else {
+        default.late
+    };
     let mut days = |key, least: u64, default: Duration| {
         if fields.has(key) {
             Duration::from_hours(fields.long(key, least..=DAYS_MAX, faults) * 24)
@@ -271,6 +280,7 @@ fn read_retention(fields: Option<Fields<'_>>, faults: &mut Faults) -> Retention 
         }
     };
     let retention = Retention {
+        late,
         journal: days("journal_days", DAYS_MIN, default.journal),
         series: days("series_days", DAYS_MIN, default.series),
         waits: days("waits_days", 0, default.waits),
@@ -367,6 +377,25 @@ mod tests {
             faults[0].contains("a whole number, 4 to 36500"),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn a_fault_of_the_site_names_the_file_that_has_to_be_opened() {
+        let folder = tempfile::tempdir().expect("folder");
+        let site = folder.path().join("west");
+        std::fs::create_dir(&site).expect("folder");
+        std::fs::write(site.join("site.toml"), "nothing = 1\n").expect("site");
+        let own = "site = \"west/site.toml\"\n";
+        let file = folder.path().join("site.toml");
+        std::fs::write(&file, own).expect("the centre's file");
+        let faults = read(&file).expect_err("faults");
+        let opened = site.join("site.toml").display().to_string();
+        assert!(
+            faults.iter().any(|fault| fault.file == opened),
+            "{faults:?}"
+        );
+        let named = |fault: &Fault| Path::new(&fault.file).exists();
+        assert!(faults.iter().all(named), "{faults:?}");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use davy_core::config::fault::count;
 use davy_core::config::{Config, Fault, Gateway, PlantName, SourceFile, check, multiply};
 use davy_gateway::clock::Clock;
-use davy_gateway::edge;
 use davy_gateway::outbox::Limits;
 use davy_gateway::publish::session::Acknowledge;
 use davy_gateway::simulator::{Simulator, Story};
 use davy_gateway::status::Status;
+use davy_gateway::{edge, files};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -78,6 +79,9 @@ const OUTBOX: Limits = Limits {
     age_max: Duration::from_hours(72),
 };
 
+/// Files and connections of a gateway with its simulated buses, both ends of each. Some 20 are open.
+const FILES_OF_GATEWAY: u64 = 40;
+
 /// Addresses of simulated buses, by gateway and name.
 type Addresses = BTreeMap<String, HashMap<String, SocketAddr>>;
 
@@ -104,7 +108,7 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum DemoError {
     /// Its configuration has faults.
-    #[error("the demo's configuration has {} faults; the first: {}", .0.len(), .0.first().map_or_else(String::new, ToString::to_string))]
+    #[error("the demo's configuration has {}; the first: {}", count(.0), .0.first().map_or_else(String::new, ToString::to_string))]
     Config(Vec<Fault>),
     /// The centre.
     #[error(transparent)]
@@ -149,14 +153,16 @@ pub fn files(plants: u32) -> Result<Vec<SourceFile>, Vec<Fault>> {
 /// Starts everything; `said` is told what is being done.
 pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Demo, DemoError> {
     said("reading the configuration");
-    let files = files(options.plants).map_err(DemoError::Config)?;
-    let config = Arc::new(check(&files).map_err(DemoError::Config)?);
+    let site = self::files(options.plants).map_err(DemoError::Config)?;
+    let config = Arc::new(check(&site).map_err(DemoError::Config)?);
+    let needed = serve::FILES + config.gateways.len() as u64 * FILES_OF_GATEWAY;
+    files::allow(needed).map_err(ServeError::from)?;
     let accounts = accounts(&config)?;
     let passwords = accounts.gateways.clone();
     let serving = serve::start(
         serve::Options {
             data: options.data.clone(),
-            files,
+            files: site,
             mqtt: Mqtt::Embedded {
                 listen: options.mqtt,
                 accounts,

@@ -25,7 +25,8 @@
 //! the next connection say from when to when. A session that outlives the connection, acknowledged by hand,
 //! would not help where such a node speaks by aliases: they are forgotten with the connection.
 //!
-//! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most.
+//! Limits: one compressed bundle unfolds to [`BUNDLE_BYTES_MAX`] bytes at most; of the death of a
+//! unit, which may be one that nobody has configured, [`DEATH_BYTES_MAX`] bytes are journaled or none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,6 +46,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::centre::{Centre, Ended, Outbound};
+use crate::door::DoorCounters;
 
 /// How the client id of a centre begins.
 pub const CENTRE_ID: &str = "davy-";
@@ -61,6 +63,10 @@ const STALLED_LOOKS: u32 = 5;
 
 /// Packets on their way to the broker.
 const PACKETS_MAX: usize = 1_024;
+
+/// Largest death of a unit that is handed on with its payload: a time and a place in the node's
+/// order, some twenty bytes, ten score times over.
+const DEATH_BYTES_MAX: usize = 4_096;
 
 /// The broker, and who the centre is there.
 #[derive(Clone, Debug)]
@@ -90,10 +96,16 @@ pub struct Counters {
     pub reconnects: AtomicU64,
     /// Bundles that could not be unfolded.
     pub bad_bundles: AtomicU64,
+    /// Deaths of units whose payload was left behind: it was no death's.
+    pub long_deaths: AtomicU64,
     /// Sign-ins that the embedded broker refused.
     pub refused_sign_ins: AtomicU64,
     /// Messages and subscriptions that it refused to those who had signed in.
     pub refused_topics: AtomicU64,
+    /// Messages that it was to retain and did not, and sign-ins with a last will of that kind.
+    pub refused_retained: AtomicU64,
+    /// Its connections.
+    pub door: Arc<DoorCounters>,
 }
 
 /// Why a bundle could not be unfolded.
@@ -381,7 +393,28 @@ pub async fn take(
             }
         }
     }
-    centre.message(topic.to_owned(), payload.to_vec()).await
+    let kept = kept(topic, payload);
+    if kept.len() < payload.len() {
+        let deaths = counters.long_deaths.fetch_add(1, Ordering::Relaxed) + 1;
+        if deaths <= 10 || deaths.is_multiple_of(1_000) {
+            let bytes = payload.len();
+            tracing::warn!(topic, bytes, deaths, "a death is taken without its payload");
+        }
+    }
+    centre.message(topic.to_owned(), kept.to_vec()).await
+}
+
+/// What is journaled of a message: of the death of a unit the unit is gone, whatever else it says,
+/// and so what is far too long for one stays out of the journal.
+fn kept<'a>(topic: &str, payload: &'a [u8]) -> &'a [u8] {
+    let is_long = payload.len() > DEATH_BYTES_MAX;
+    match Topic::parse(topic) {
+        Ok(Topic::Device {
+            message: DeviceMessage::Death,
+            ..
+        }) if is_long => &[],
+        _ => payload,
+    }
 }
 
 /// The stored messages in a bundle, as the gateway would have sent them one by one. None when the

@@ -9,6 +9,9 @@ pub mod clock;
 /// Words that nobody can guess.
 pub mod secret;
 
+/// Where connections are taken, so many at once.
+pub mod door;
+
 /// The embedded MQTT broker.
 pub mod broker;
 

@@ -13,6 +13,7 @@ use davy::centre::{Accepted, Centre};
 use davy::journal::Anchor;
 use davy::{config, demo, journal, replay, serve};
 use davy_core::alarm::{Condition, Subject};
+use davy_core::config::fault::count;
 use davy_core::config::{Config, Fault};
 use davy_gateway::cause;
 use davy_gateway::simulator::Story;
@@ -290,7 +291,7 @@ fn told(faults: &[Fault]) -> anyhow::Error {
     for fault in faults {
         say(&fault.to_string());
     }
-    anyhow::anyhow!("{} faults; nothing was started", faults.len())
+    anyhow::anyhow!("{}; nothing was started", count(faults))
 }
 
 fn need_journal(data: &Path) -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
-//! How long readings are kept, and the task that has old ones go.
+//! How long readings are kept, and the task that has old ones go and looks after the sinks.
 //!
 //! ```text
 //! the task ──"prune up to the oldest cursor"──► the loop: one bounded step between two groups
-//!     └──── a sink holds it, or had to begin anew ──► input ──► alarm `centre.sink_behind`
+//!     └── a sink holds it, had to begin anew, or gets no further ──► input ──► alarm `centre.sink_behind`
 //! ```
 //!
 //! What is kept for good: every entry of the journal with its digest, every command, the ledger
@@ -13,6 +13,9 @@
 //! ([`crate::clock`]); what is let go is also judged by the newest reading, which has another clock,
 //! and nothing goes while the host's clock and the site's time differ. Where the clocks of all
 //! gateways are behind (each is alarmed), it is kept so much longer.
+//!
+//! A sink that a person must help is alarmed at once; one whose trouble may pass by itself, once what
+//! waits for it is older than [`Retention::late`].
 //!
 //! Limits: a sink that is away holds pruning for [`Retention::waits`] and is alarmed from the first
 //! moment; after that its readings go all the same. Steps come every [`STEP_PAUSE`], so that
@@ -26,13 +29,16 @@ use davy_core::watch::{Input, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::centre::{Centre, Unanswered};
-use crate::sinks::Sinks;
+use crate::sinks::{SinkStatus, Sinks};
 
 /// The alarm, as the configuration names it.
 const ALARM: &str = "centre.sink_behind";
 
-/// How often it looks.
+/// How often it has old messages go.
 const PAUSE: Duration = Duration::from_mins(1);
+
+/// How often it looks whether sinks get on.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Between two steps of one look.
 const STEP_PAUSE: Duration = Duration::from_millis(100);
@@ -53,50 +59,68 @@ pub struct Retention {
     pub series: Duration,
     /// How much longer messages stay for a sink that has not passed them.
     pub waits: Duration,
+    /// How old what waits for a sink in trouble may be before it is alarmed.
+    pub late: Duration,
 }
 
 impl Default for Retention {
     /// 30 days in the journal: what the law asks for of major hazard sources in the chemical
     /// industry (Order 40: electronic records at least 30 days). 731 days in the series: what it
     /// asks for of coal mines (煤矿安全规程 2025, article 526: two years, raw values included).
-    /// 30 days for a sink: longer than a server is repaired or bought again. The last is a value
-    /// of Davy's own.
+    /// 30 days for a sink: longer than a server is repaired or bought again. That is a value of
+    /// Davy's own, as are the 15 minutes: a server that is started again is back in less.
     fn default() -> Self {
         Self {
             journal: Duration::from_hours(30 * 24),
             series: Duration::from_hours(731 * 24),
             waits: Duration::from_hours(30 * 24),
+            late: Duration::from_mins(15),
         }
     }
 }
 
 /// Runs until cancelled or the centre ends.
 pub async fn run(retention: Retention, centre: Centre, sinks: Sinks, cancel: CancellationToken) {
-    let mut pause = tokio::time::interval(PAUSE);
-    pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let every = |period| {
+        let mut every = tokio::time::interval(period);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        every
+    };
+    let (mut pause, mut look) = (every(PAUSE), every(LOOK));
+    let mut holding = Vec::new();
     loop {
+        let prunes = tokio::select! {
+            () = cancel.cancelled() => return,
+            _ = pause.tick() => true,
+            _ = look.tick() => false,
+        };
+        let now = centre.now();
+        let work = async {
+            if prunes && let Some(found) = prune(retention, &centre, &sinks, now).await? {
+                holding = found;
+            }
+            let stuck = stuck(&sinks.status(), retention.late, now);
+            tell(&centre, &[&holding[..], &stuck].concat()).await
+        };
         tokio::select! {
             () = cancel.cancelled() => return,
-            _ = pause.tick() => {}
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            done = pass(retention, &centre, &sinks, centre.now()) => if let Err(Unanswered::Ended(_)) = done {
+            done = work => if let Err(Unanswered::Ended(_)) = done {
                 return;
             }
         }
     }
 }
 
-/// One look at `now`.
-async fn pass(
+/// Has old messages go at `now`; which sinks hold some of them, unless the clock is off and nothing
+/// may be judged by it.
+async fn prune(
     retention: Retention,
     centre: &Centre,
     sinks: &Sinks,
     now: Timestamp,
-) -> Result<(), Unanswered> {
+) -> Result<Option<Vec<String>>, Unanswered> {
     if centre.is_clock_off() {
-        return Ok(());
+        return Ok(None);
     }
     let now = now.min(sinks.newest());
     let old = before(now, retention.journal);
@@ -106,7 +130,17 @@ async fn pass(
     steps(centre, too_old, || u64::MAX).await?;
     let mut holding = held.map_or_else(Vec::new, |held| behind(sinks, held));
     holding.extend(sinks.begun_anew());
-    tell(centre, &holding).await
+    Ok(Some(holding))
+}
+
+/// The sinks that get no further and should be looked after.
+fn stuck(sinks: &[SinkStatus], late: Duration, now: Timestamp) -> Vec<String> {
+    let told = sinks.iter().filter_map(|sink| {
+        let (name, error) = (sink.name, sink.error.as_ref()?);
+        let is_late = Duration::from_millis(sink.lag_ms(now)) >= late;
+        (sink.needs_person || is_late).then(|| format!("{name} gets no further: {error}"))
+    });
+    told.collect()
 }
 
 fn before(now: Timestamp, kept: Duration) -> Timestamp {

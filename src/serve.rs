@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use davy_core::config::SourceFile;
+use davy_gateway::files::{self, FilesError};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,13 +20,20 @@ use crate::centre::{Accepted, Centre, CentreError};
 use crate::journal::checkpoint;
 use crate::retention::{self, Retention};
 use crate::sinks::{InfluxConfig, Sinks, SinksError};
-use crate::{evidence, ingest};
+use crate::{broker, door, evidence, ingest};
 
 /// How long to wait before it is looked again whether there is room on the disk.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers to gateways that wait for the broker.
 const OUTBOUND_MAX: usize = 1_024;
+
+/// Files and connections of the centre itself: the journal and the sinks with their readers, links
+/// to the broker and to InfluxDB, and what the runtime takes. Some 60 are open in the demo.
+const OWN_FILES: usize = 256;
+
+/// How many files and connections the centre may come to have open at once.
+pub const FILES: u64 = (api::CONNECTIONS_MAX + broker::CONNECTIONS_MAX + OWN_FILES) as u64;
 
 /// How long requests on their way may take once the centre ends.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -86,6 +93,9 @@ pub enum ServeError {
         /// Where it was to listen.
         found: SocketAddr,
     },
+    /// Its connections would not fit.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The broker.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -127,6 +137,8 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
     if let Mqtt::Embedded { listen, .. } = &options.mqtt {
         loopback("the MQTT broker", *listen)?;
     }
+    let allowed = files::allow(FILES)?;
+    tracing::info!(allowed, needed = FILES, "files that may be open at once");
     let config = davy_core::config::check(&options.files).map_err(CentreError::Config)?;
     said("opening the journal and going on where it ended");
     let (outbound, outbound_in) = mpsc::channel(OUTBOUND_MAX);
@@ -138,7 +150,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
     let (centre, thread) = once_there_is_room(start).await?;
     let counters = Arc::default();
     said("joining the MQTT broker");
-    let (link, broker) = join(&options, config, &centre, &counters).await?;
+    let (link, broker) = join(&options, config, &centre, &counters)?;
     let mqtt = (link.host.clone(), link.port);
     said("opening the series");
     let (influxdb, kept) = (options.influxdb.clone(), options.retention.series);
@@ -164,7 +176,7 @@ pub async fn start(options: Options, said: impl Fn(&str)) -> Result<Serving, Ser
         door: Arc::default(),
         closing: cancel.clone(),
     });
-    let http = listen(options.http, shared, &cancel, &mut tasks).await?;
+    let http = listen(options.http, shared, &cancel, &mut tasks)?;
     Ok(Serving {
         http,
         mqtt,
@@ -229,7 +241,7 @@ fn is_no_room(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Starts the embedded broker, if it is to be that one; and how to reach the broker.
-async fn join(
+fn join(
     options: &Options,
     config: davy_core::config::Config,
     centre: &Centre,
@@ -241,7 +253,7 @@ async fn join(
                 centre: centre.clone(),
                 counters: Arc::clone(counters),
             };
-            let broker = Broker::start(*listen, accounts.clone(), inlet).await?;
+            let broker = Broker::start(*listen, accounts.clone(), inlet)?;
             let (host, port) = (broker.address.ip().to_string(), broker.address.port());
             let (account, group) = (accounts.centre.clone(), accounts.group.clone());
             (host, port, account, group, Some(broker))
@@ -287,14 +299,14 @@ impl Serving {
     }
 }
 
-async fn listen(
+fn listen(
     address: SocketAddr,
     shared: Arc<Shared>,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, ServeError> {
     let failed = |source| ServeError::Http { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = door::bind(address).map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
     let counters = Arc::clone(&shared.door);
     tasks.spawn(api::open(

@@ -83,7 +83,7 @@ pub fn read_site_files(main: &Path) -> Result<Vec<SourceFile>, Vec<Fault>> {
     }
     // The faults of the files that can be read are told as well.
     let missing: Vec<_> = faults.iter().map(|fault| fault.file.clone()).collect();
-    if let Err(others) = check(&files) {
+    if let Err(others) = check_site(&files, folder) {
         let is_known = |fault: &Fault| missing.iter().any(|path| fault.found.contains(path));
         faults.extend(others.into_iter().filter(|fault| !is_known(fault)));
     }
@@ -92,7 +92,19 @@ pub fn read_site_files(main: &Path) -> Result<Vec<SourceFile>, Vec<Fault>> {
 
 /// Reads and checks a site.
 pub fn read_site(main: &Path) -> Result<Config, Vec<Fault>> {
-    check(&read_site_files(main)?)
+    let folder = main.parent().unwrap_or(Path::new(""));
+    check_site(&read_site_files(main)?, folder)
+}
+
+/// Checks the files of a site in `folder`. A fault names its file as whoever mends it has to open
+/// it; the files themselves are named within their folder, wherever that is kept.
+pub fn check_site(files: &[SourceFile], folder: &Path) -> Result<Config, Vec<Fault>> {
+    check(files).map_err(|mut faults| {
+        for fault in &mut faults {
+            fault.file = folder.join(&fault.file).display().to_string();
+        }
+        faults
+    })
 }
 
 /// Reads a gateway's own file and the site that it names, all faults of both at once.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::annunciator::{self, AnnunciatorCounters};
 use crate::clock::Clock;
+use crate::files::{self, FilesError};
 use crate::modbus::TcpLink;
 use crate::outbox::{Limits, Outbox, OutboxError};
 use crate::poll::{Batch, BusPoll};
@@ -41,6 +42,12 @@ pub const PACKETS_WAITING: usize = 64;
 
 /// News between the link and the pipeline.
 const NEWS_WAITING: usize = 256;
+
+/// Files of the gateway itself: the outbox, the link to the broker, the annunciator, the runtime.
+const OWN_FILES: u64 = 64;
+
+/// Connections of a bus, the one that probes silent units among them, and those that are closing.
+const FILES_OF_BUS: u64 = 4;
 
 /// How long the goodbye to the broker may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -94,6 +101,9 @@ pub enum EdgeError {
         /// As asked for.
         id: String,
     },
+    /// Its connections would not fit.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The outbox cannot be opened.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -114,6 +124,9 @@ pub enum EdgeError {
 /// Runs a gateway until cancelled: then it says goodbye to the broker and syncs its outbox.
 pub async fn run(options: Options, cancel: CancellationToken) -> Result<(), EdgeError> {
     let gateway = find(&options.config, &options.gateway)?.clone();
+    let needed = OWN_FILES + gateway.buses.len() as u64 * FILES_OF_BUS;
+    let allowed = files::allow(needed)?;
+    tracing::info!(allowed, needed, "files that may be open at once");
     let (packets, packets_out) = mpsc::channel(PACKETS_WAITING);
     let (news, news_in) = mpsc::channel(NEWS_WAITING);
     let (batches, batches_in) = mpsc::channel(BATCHES_WAITING);

@@ -24,6 +24,9 @@ pub mod clock;
 /// One process a data folder.
 pub mod lock;
 
+/// How many files and connections the process may have open.
+pub mod files;
+
 /// Pure: how long to wait before the next attempt to connect.
 pub mod pause;
 

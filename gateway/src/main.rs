@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use davy_core::config::fault::count;
 use davy_core::config::{Config, Fault};
 use davy_gateway::cause;
 use davy_gateway::clock::monotonic;
@@ -118,7 +119,7 @@ fn tell(faults: &[Fault]) -> anyhow::Result<ExitCode> {
     for fault in faults {
         writeln!(out, "{fault}").context("writing the faults")?;
     }
-    tracing::error!("{} faults; nothing was started", faults.len());
+    tracing::error!("{}; nothing was started", count(faults));
     Ok(ExitCode::FAILURE)
 }
 

@@ -86,7 +86,7 @@ impl FromGiven for ListQuery {
 
 /// What is active, unanswered, latched or hidden: the unanswered first, of those the highest
 /// priority, of those the newest. Hidden ones that never were in alarm come last.
-#[utoipa::path(get, path = "/api/v1/alarms", params(ListQuery), responses((status = 200, body = Alarms), (status = 404, body = Problem, description = "the occurrence of `after` has left the list: begin again")))]
+#[utoipa::path(get, path = "/api/v1/alarms", operation_id = "alarms", params(ListQuery), responses((status = 200, body = Alarms), (status = 404, body = Problem, description = "the occurrence of `after` has left the list: begin again")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
@@ -277,7 +277,7 @@ impl FromGiven for ByOccurrence {
 }
 
 /// One occurrence in the list.
-#[utoipa::path(get, path = "/api/v1/alarms/{occurrence}", params(ByOccurrence), responses((status = 200, body = AlarmDetail), (status = 404, body = Problem, description = "no such occurrence in the list")))]
+#[utoipa::path(get, path = "/api/v1/alarms/{occurrence}", operation_id = "alarm", params(ByOccurrence), responses((status = 200, body = AlarmDetail), (status = 404, body = Problem, description = "no such occurrence in the list")))]
 pub(super) async fn one(
     State(shared): Api,
     Path(ByOccurrence { occurrence }): Path<ByOccurrence>,

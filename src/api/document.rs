@@ -10,7 +10,7 @@ use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -96,6 +96,14 @@ fn described() -> utoipa::openapi::OpenApi {
         ] {
             if let Some(call) = call {
                 add_common(path, tells, call);
+                for one in call.parameters.iter_mut().flatten() {
+                    if let RefOr::T(one) = one
+                        && one.parameter_in == ParameterIn::Path
+                    {
+                        // Also of one whose schema is made by hand.
+                        one.required = Required::True;
+                    }
+                }
                 for answer in call.responses.responses.values_mut() {
                     if let RefOr::T(answer) = answer
                         && answer.description.is_empty()

@@ -122,7 +122,7 @@ fn words(words: &[&str]) -> Object {
 
 /// Entries of the ledger, the newest first; closed ones too. A page that is shorter than `limit`
 /// is the last.
-#[utoipa::path(get, path = "/api/v1/hazards", params(ListQuery), responses((status = 200, body = Vec<Row>), (status = 404, body = Problem, description = "no such source, or no entry `after`")))]
+#[utoipa::path(get, path = "/api/v1/hazards", operation_id = "hazards", params(ListQuery), responses((status = 200, body = Vec<Row>), (status = 404, body = Problem, description = "no such source, or no entry `after`")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
@@ -294,7 +294,7 @@ impl From<&StoryLine> for Line {
 }
 
 /// One entry of the ledger in full.
-#[utoipa::path(get, path = "/api/v1/hazards/{id}", params(ById), responses((status = 200, body = Entry), (status = 404, body = Problem, description = "no such entry")))]
+#[utoipa::path(get, path = "/api/v1/hazards/{id}", operation_id = "hazard", params(ById), responses((status = 200, body = Entry), (status = 404, body = Problem, description = "no such entry")))]
 pub(super) async fn one(
     State(shared): Api,
     Path(ById { id }): Path<ById>,

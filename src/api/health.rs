@@ -164,25 +164,36 @@ fn of_the_shell(shared: &Shared, text: &mut Exposition) {
     let reconnects = ingest.reconnects.load(relaxed);
     text.line("broker_reconnects_total", "", reconnects);
     text.line("bad_bundles_total", "", ingest.bad_bundles.load(relaxed));
+    let long = ingest.long_deaths.load(relaxed);
+    text.line("long_deaths_total", "", long);
     let refused = ingest.refused_sign_ins.load(relaxed);
     text.line("broker_refused_sign_ins_total", "", refused);
     let refused = ingest.refused_topics.load(relaxed);
     text.line("broker_refused_topics_total", "", refused);
-    of_the_door(shared, text);
+    let refused = ingest.refused_retained.load(relaxed);
+    text.line("broker_refused_retained_total", "", refused);
+    of_the_doors(shared, text);
     for sink in shared.sinks.status() {
         let labels = format!("{{sink=\"{}\"}}", sink.name);
         text.line("sink_cursor", &labels, sink.cursor);
         text.line("sink_lag_entries", &labels, sink.lag);
         text.line("sink_pruned_total", &labels, sink.pruned);
         text.line("sink_set_aside_total", &labels, sink.set_aside);
+        text.line("sink_failures_total", &labels, sink.failures);
+        text.line("sink_refused_total", &labels, sink.refused);
+        text.line("sink_in_trouble", &labels, sink.error.is_some());
+        text.line("sink_needs_person", &labels, sink.needs_person);
     }
 }
 
-fn of_the_door(shared: &Shared, text: &mut Exposition) {
-    let (door, relaxed) = (&shared.door, Ordering::Relaxed);
-    text.line("http_connections", "", door.open.load(relaxed));
-    text.line("http_full_total", "", door.full.load(relaxed));
-    text.line("http_timed_out_total", "", door.timed_out.load(relaxed));
+fn of_the_doors(shared: &Shared, text: &mut Exposition) {
+    let (http, mqtt, relaxed) = (&shared.door, &shared.ingest.door, Ordering::Relaxed);
+    text.line("http_connections", "", http.open.load(relaxed));
+    text.line("http_full_total", "", http.full.load(relaxed));
+    text.line("http_timed_out_total", "", http.timed_out.load(relaxed));
+    text.line("mqtt_connections", "", mqtt.open.load(relaxed));
+    text.line("mqtt_full_total", "", mqtt.full.load(relaxed));
+    text.line("mqtt_timed_out_total", "", mqtt.timed_out.load(relaxed));
     text.line("live_listeners", "", shared.live.taken());
     text.line("live_refused_total", "", shared.live.refused());
 }

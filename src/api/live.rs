@@ -5,7 +5,8 @@
 //! the journal again; one that is too far behind, or ahead of the newest entry (the journal is another
 //! one than it knew), is told to begin anew (`reset`).
 //!
-//! Limits: [`SEATS_MAX`] clients at once, [`EVENTS_MAX`] events on their way to each.
+//! Limits: [`SEATS_MAX`] clients at once, [`EVENTS_MAX`] events on their way to each, [`LIFE_MAX`] a
+//! stream.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,6 +33,10 @@ const SEATS_MAX: usize = 100;
 
 /// Events on their way to one client.
 const EVENTS_MAX: usize = 256;
+
+/// How long a stream lasts. A client that lives comes back and goes on without a gap; one that does
+/// not read any more has hours of heartbeats in the system's buffers before it can be seen to stall.
+const LIFE_MAX: Duration = Duration::from_hours(1);
 
 /// Entries that a client may be behind before it must begin anew.
 const BEHIND_MAX: u64 = 1_000_000;
@@ -140,11 +145,16 @@ pub(super) async fn live(
             events,
             number: after,
         };
-        // An error means that the client has gone.
-        drop(client.serve(follow, number).await);
-        drop(place);
+        seated(place, client.serve(follow, number)).await;
     });
     Ok(Sse::new(ReceiverStream::new(sent)))
+}
+
+/// Serves a client while it is there, but not for ever.
+async fn seated(place: OwnedSemaphorePermit, serving: impl Future<Output = Result<(), Gone>>) {
+    // An error means that the client has gone, or that its time is over.
+    drop(tokio::time::timeout(LIFE_MAX, serving).await);
+    drop(place);
 }
 
 /// The client has gone.
@@ -244,5 +254,21 @@ impl Client {
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
         self.events.send(Ok(event)).await.map_err(|_| Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_stopped_does_not_keep_its_seat() {
+        let seats = LiveSeats::default();
+        let Ok(place) = seats.take() else {
+            panic!("a seat");
+        };
+        assert_eq!(seats.taken(), 1);
+        seated(place, std::future::pending()).await;
+        assert_eq!(seats.taken(), 0);
     }
 }

@@ -26,6 +26,7 @@ use axum::response::{IntoResponse, Response};
 use tokio_util::sync::CancellationToken;
 
 use crate::centre::Centre;
+use crate::door::DoorCounters;
 use crate::ingest;
 use crate::journal::{JournalError, Reader};
 use crate::sinks::Sinks;
@@ -50,7 +51,7 @@ mod steps;
 mod tests;
 
 pub use document::openapi;
-pub use door::{DoorCounters, open};
+pub use door::{CONNECTIONS_MAX, open};
 pub use fault::{Allowed, Code, Fault, Place};
 pub use live::LiveSeats;
 pub use problem::Problem;

@@ -72,7 +72,7 @@ impl FromGiven for ListQuery {
 }
 
 /// Points, of one source or of all.
-#[utoipa::path(get, path = "/api/v1/points", params(ListQuery), responses((status = 200, body = Vec<Point>), (status = 404, body = Problem, description = "no such source")))]
+#[utoipa::path(get, path = "/api/v1/points", operation_id = "points", params(ListQuery), responses((status = 200, body = Vec<Point>), (status = 404, body = Problem, description = "no such source")))]
 pub(super) async fn list(
     State(shared): Api,
     Query(query): Query<ListQuery>,
@@ -115,7 +115,7 @@ impl FromGiven for ByTag {
 }
 
 /// One point.
-#[utoipa::path(get, path = "/api/v1/points/{tag}", params(ByTag), responses((status = 200, body = Point), (status = 404, body = Problem, description = "no such point")))]
+#[utoipa::path(get, path = "/api/v1/points/{tag}", operation_id = "point", params(ByTag), responses((status = 200, body = Point), (status = 404, body = Problem, description = "no such point")))]
 pub(super) async fn one(
     State(shared): Api,
     Path(ByTag { tag }): Path<ByTag>,

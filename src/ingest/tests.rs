@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use davy_core::alarm::Command as AlarmCommand;
 use davy_core::delivery::MessageNumber;
-use davy_core::sparkplug::{NodeBirth, build_node_birth};
+use davy_core::sparkplug::{Commands, NodeBirth, build_node_birth, read_commands};
 use davy_core::watch::Input;
 use rumqttc::{ConnAck, ConnectReturnCode, SubAck, SubscribeReasonCode};
 use tempfile::TempDir;
@@ -173,12 +173,17 @@ async fn who_was_born_before_deaths_are_heard_is_unseen_and_asked_for_births() {
     let granted = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)];
     let granted = SubAck::new(wanted.pkid, granted);
     peer.says(Packet::SubAck(granted)).await;
-    let mut asked = false;
-    while !asked {
-        if let Packet::Publish(said) = peer.hears().await {
-            // "Committed" goes to the same topic, and may be first.
-            let payload = String::from_utf8_lossy(&said.payload);
-            asked = said.topic == "spBv1.0/works/NCMD/gw" && payload.contains("Rebirth");
+    // Before that it is told what is committed, which asks for nothing.
+    let rebirth = Commands {
+        known: vec![Command::Rebirth],
+        ..Commands::default()
+    };
+    loop {
+        if let Packet::Publish(said) = peer.hears().await
+            && said.topic == "spBv1.0/works/NCMD/gw"
+            && read_commands(&said.payload).unwrap() == rebirth
+        {
+            break;
         }
     }
     assert!(!online().await.unwrap(), "it may be dead");
@@ -188,6 +193,15 @@ async fn who_was_born_before_deaths_are_heard_is_unseen_and_asked_for_births() {
     tokio::task::spawn_blocking(move || thread.join().unwrap())
         .await
         .unwrap();
+}
+
+#[test]
+fn a_death_that_is_far_too_long_is_taken_without_its_payload() {
+    let (death, data) = ("spBv1.0/works/DDEATH/gw/any", "spBv1.0/works/DDATA/gw/any");
+    let long = vec![1; DEATH_BYTES_MAX + 1];
+    assert_eq!(kept(death, &long), b"");
+    assert_eq!(kept(death, &long[1..]), &long[1..]);
+    assert_eq!(kept(data, &long), long);
 }
 
 #[test]

@@ -80,6 +80,19 @@ async fn followed(sinks: &Sinks, number: u64) {
     tokio::time::timeout(patience, come).await.unwrap();
 }
 
+/// One look at `now`.
+async fn pass(
+    retention: Retention,
+    centre: &Centre,
+    sinks: &Sinks,
+    now: Timestamp,
+) -> Result<(), Unanswered> {
+    match prune(retention, centre, sinks, now).await? {
+        Some(holding) => tell(centre, &holding).await,
+        None => Ok(()),
+    }
+}
+
 fn later(run: &Run, days: u32) -> Timestamp {
     run.centre.now() + DAY * days
 }
@@ -236,4 +249,83 @@ async fn a_new_sink_on_a_pruned_journal_knows_what_births_said() {
     let found = sinks.series().range("TF.a", from, to, 1_000).unwrap().items;
     assert_eq!(found, before[19..], "those after the snapshot");
     run.stop().await;
+}
+
+/// A server that answers every request so, for as long as the test runs.
+fn answering(status: &'static str) -> InfluxConfig {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let read = std::io::Read::read(&mut stream, &mut [0; 16_384]);
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            if read.is_ok() {
+                // Whoever has gone away is not told.
+                std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap_or_default();
+            }
+        }
+    });
+    InfluxConfig {
+        url,
+        org: "works".into(),
+        bucket: "davy".into(),
+        token: "secret".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_not_let_in_is_alarmed_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = grown(folder.path()).await;
+    let influx = answering("401 Unauthorized");
+    let committed = run.centre.committed();
+    let sinks = Sinks::start_with(folder.path(), committed, Some(influx), None).unwrap();
+    let (cancel, centre) = (CancellationToken::new(), run.centre.clone());
+    let retention = Retention::default();
+    let task = tokio::spawn(super::run(retention, centre, sinks.clone(), cancel.clone()));
+    let alarmed = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while !run.names().await.contains_key(ALARM) {
+            ticks.tick().await;
+        }
+    };
+    let patience = Duration::from_mins(1);
+    tokio::time::timeout(patience, alarmed).await.unwrap();
+    let why = sinks.status()[1].error.clone().unwrap();
+    assert!(why.contains("401"), "{why}");
+    cancel.cancel();
+    task.await.unwrap();
+    sinks.stop();
+    run.stop().await;
+}
+
+#[test]
+fn what_may_pass_by_itself_is_alarmed_when_it_does_not() {
+    let status = |error: Option<&str>, needs_person| SinkStatus {
+        name: "influxdb",
+        cursor: 1,
+        lag: 9,
+        through: Timestamp(0),
+        readings: 0,
+        failures: 1,
+        refused: 0,
+        pruned: 0,
+        unreadable: 0,
+        error: error.map(str::to_owned),
+        needs_person,
+        set_aside: 0,
+    };
+    let late = Retention::default().late;
+    let ms = late.as_millis() as i64;
+    let told = |status, at| stuck(&[status], late, Timestamp(at));
+    assert!(told(status(Some("500"), false), ms - 1).is_empty());
+    assert_eq!(
+        told(status(Some("500"), false), ms),
+        ["influxdb gets no further: 500"]
+    );
+    assert_eq!(told(status(Some("401"), true), 0).len(), 1);
+    // One that catches up may be behind by days.
+    assert!(told(status(None, false), 9 * ms).is_empty());
 }

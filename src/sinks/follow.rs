@@ -171,7 +171,8 @@ pub(super) struct Progress {
     pub(super) pruned: AtomicU64,
     pub(super) unreadable: AtomicU64,
     pub(super) ended: AtomicBool,
-    pub(super) error: Mutex<Option<String>>,
+    /// Why it does not get on at the moment, and who can help.
+    pub(super) trouble: Mutex<Option<(Cause, String)>>,
     pub(super) set_aside: AtomicU64,
     /// What is to be told of the last time.
     anew: Mutex<Option<String>>,
@@ -197,8 +198,33 @@ impl Progress {
         Ended(Arc::clone(self))
     }
 
-    fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    fn set_trouble(&self, trouble: Option<(Cause, String)>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// Failures in a row, of which each cause is told, and the end.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    failures: u32,
+    told: Option<String>,
+}
+
+impl Trouble {
+    /// One more failure; whether it is another one than was told last.
+    pub(super) fn failed(&mut self, what: &str) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let is_new = self.told.as_deref() != Some(what);
+        if is_new {
+            self.told = Some(what.to_owned());
+        }
+        is_new
+    }
+
+    /// It works; after how many failures, if there were any.
+    pub(super) fn ended(&mut self) -> Option<u32> {
+        let failures = std::mem::take(self).failures;
+        (failures > 0).then_some(failures)
     }
 }
 
@@ -221,6 +247,7 @@ pub(super) struct Follower<S> {
     number: u64,
     progress: Arc<Progress>,
     pauses: Pauses,
+    trouble: Trouble,
     stop: CancellationToken,
     runtime: Runtime,
 }
@@ -253,6 +280,7 @@ impl<S: Sink> Follower<S> {
             number,
             progress,
             pauses,
+            trouble: Trouble::default(),
             stop,
             runtime,
         })
@@ -261,20 +289,20 @@ impl<S: Sink> Follower<S> {
     /// Follows until the centre stops, or until the sink's file shows to be damaged: then `true`.
     /// `committed` is the last number of the journal.
     pub(super) fn run(mut self, committed: &mut watch::Receiver<u64>) -> bool {
-        let mut failures = 0;
         while !self.stop.is_cancelled() {
             if self.sink.is_damaged() {
                 return true;
             }
             match self.step() {
-                Ok(Step::More) => failures = 0,
-                Ok(Step::CaughtUp) => {
-                    failures = 0;
-                    self.wait_for_more(committed);
+                Ok(step) => {
+                    self.works();
+                    if step == Step::CaughtUp {
+                        self.wait_for_more(committed);
+                    }
                 }
                 Err(_) if self.sink.is_damaged() => {}
                 // The sink's own failures are waited for inside: this one is the journal's.
-                Err(error) => self.pause(&mut failures, &error),
+                Err(error) => self.pause(&error),
             }
         }
         self.sink.close();
@@ -341,7 +369,6 @@ impl<S: Sink> Follower<S> {
     /// Has the sink store, again and again until it has; an error only when the centre stops, or
     /// when the sink's file is damaged.
     fn commit(&mut self, cursor: u64, state: Option<&[u8]>) -> Result<(), SinkError> {
-        let mut failures = 0;
         loop {
             let done = self.sink.commit(cursor, state, &self.runtime);
             let seen = &self.progress;
@@ -352,7 +379,7 @@ impl<S: Sink> Follower<S> {
             match done {
                 Ok(()) => break,
                 Err(error) if self.sink.is_damaged() => return Err(error),
-                Err(error) => self.pause(&mut failures, &error),
+                Err(error) => self.pause(&error),
             }
             if self.stop.is_cancelled() {
                 let (cause, what) = (Cause::Stopping, "the centre stops".to_owned());
@@ -362,22 +389,39 @@ impl<S: Sink> Follower<S> {
         let seen = &self.progress;
         seen.cursor.store(self.sink.cursor(), Ordering::Release);
         seen.durable.store(self.sink.durable(), Ordering::Release);
-        seen.set_error(None);
+        self.works();
         Ok(())
     }
 
-    fn pause(&mut self, failures: &mut u32, error: &SinkError) {
+    /// Says that it gets on again, if it did not.
+    fn works(&mut self) {
+        if let Some(failures) = self.trouble.ended() {
+            tracing::warn!(sink = self.name, failures, "stores again");
+            self.progress.set_trouble(None);
+        }
+    }
+
+    fn pause(&mut self, error: &SinkError) {
+        let (sink, what) = (self.name, &error.what);
         if error.cause == Cause::Stopping {
             return;
         }
-        *failures = failures.saturating_add(1);
         let seen = self.progress.failures.fetch_add(1, Ordering::Relaxed);
-        let what = error.what.clone();
-        if *failures == 1 {
-            tracing::warn!(sink = self.name, error = what, "not stored; trying again");
+        if self.trouble.failed(what) {
+            if error.cause == Cause::Person {
+                tracing::error!(
+                    sink,
+                    error = what,
+                    "not stored: a person must act; trying on"
+                );
+            } else {
+                tracing::warn!(sink, error = what, "not stored; trying again");
+            }
         }
-        self.progress.set_error(Some(what));
-        let pause = self.pauses.after(error.cause, *failures, chance(seen));
+        let trouble = (error.cause, what.clone());
+        self.progress.set_trouble(Some(trouble));
+        let failures = self.trouble.failures;
+        let pause = self.pauses.after(error.cause, failures, chance(seen));
         let stop = &self.stop;
         // An elapsed time is what is waited for.
         drop(

@@ -43,7 +43,7 @@ pub use influxdb::InfluxConfig;
 use crate::centre::Centre;
 use crate::journal::JournalError;
 use begin::{Begin, Store};
-use follow::{Progress, SinkError};
+use follow::{Cause, Progress, SinkError};
 use influxdb::{InfluxError, InfluxStore};
 use series::{SeriesError, SeriesReader};
 use trend::TrendStore;
@@ -129,6 +129,8 @@ pub struct SinkStatus {
     pub set_aside: u64,
     /// Why it does not get on at the moment; none when it does.
     pub error: Option<String>,
+    /// Whether that passes by itself or a person must act: it is not let in, its place is gone.
+    pub needs_person: bool,
 }
 
 impl SinkStatus {
@@ -282,7 +284,8 @@ impl Progress {
     fn status(&self, name: &'static str, last: u64) -> SinkStatus {
         let set_aside = self.set_aside.load(Ordering::Acquire);
         let cursor = self.cursor.load(Ordering::Acquire);
-        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = trouble.clone();
         let ended = self.ended.load(Ordering::Acquire);
         SinkStatus {
             name,
@@ -295,7 +298,10 @@ impl Progress {
             pruned: self.pruned.load(Ordering::Relaxed),
             unreadable: self.unreadable.load(Ordering::Relaxed),
             set_aside,
-            error: (error.clone()).or_else(|| ended.then(|| "it has ended".to_owned())),
+            needs_person: ended
+                || (trouble.as_ref()).is_some_and(|(cause, _)| *cause == Cause::Person),
+            error: (trouble.map(|(_, what)| what))
+                .or_else(|| ended.then(|| "it has ended".to_owned())),
         }
     }
 }

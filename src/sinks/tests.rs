@@ -13,7 +13,7 @@ use davy_core::watch::Input;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::follow::{Cause, Follower, Pauses, Sink, SinkError, Step};
+use super::follow::{Cause, Follower, Pauses, Sink, SinkError, Step, Trouble};
 use super::series::Series;
 use super::trend::Trend;
 use super::*;
@@ -561,6 +561,17 @@ fn pauses_grow_to_their_limit_and_differ() {
     assert_eq!(ms(Cause::Person, 1, 0), 30_000);
     assert_eq!(ms(Cause::Passing, 1, 512), 187);
     assert!((125..=250).contains(&ms(Cause::Passing, 1, u64::MAX)));
+}
+
+#[test]
+fn each_cause_is_told_and_the_end() {
+    let mut trouble = Trouble::default();
+    assert_eq!(trouble.ended(), None);
+    let told = ["500", "500", "401", "401", "500"].map(|what| trouble.failed(what));
+    assert_eq!(told, [true, false, true, false, true]);
+    assert_eq!(trouble.ended(), Some(5));
+    assert_eq!(trouble.ended(), None);
+    assert!(trouble.failed("500"), "it is a new one");
 }
 
 #[test]

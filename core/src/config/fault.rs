@@ -30,6 +30,14 @@ impl Place {
     }
 }
 
+/// How many faults there are, in words.
+pub fn count(faults: &[Fault]) -> String {
+    match faults.len() {
+        1 => "1 fault".to_owned(),
+        many => format!("{many} faults"),
+    }
+}
+
 /// What is wrong so far.
 #[derive(Debug, Default)]
 pub struct Faults(Vec<Fault>);

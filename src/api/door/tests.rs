@@ -4,7 +4,7 @@
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -126,21 +126,28 @@ async fn a_head_has_its_bounds() {
     }
 }
 
-#[tokio::test]
-async fn beyond_so_many_connections_one_waits_for_a_place() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (_first, _second) = (connect(address).await, connect(address).await);
-    let (seats, closing) = (Arc::new(Semaphore::new(1)), CancellationToken::new());
-    let counters = DoorCounters::default();
-    let one = next(&listener, &seats, &counters, &closing).await.unwrap();
-    let mut other = std::pin::pin!(next(&listener, &seats, &counters, &closing));
-    assert!(futures::poll!(other.as_mut()).is_pending());
-    assert_eq!(counters.full.load(Ordering::Relaxed), 1);
-    drop(one);
-    assert!(other.await.is_some());
-    closing.cancel();
-    assert!(next(&listener, &seats, &counters, &closing).await.is_none());
+#[tokio::test(start_paused = true)]
+async fn who_idles_makes_room_for_who_comes() {
+    let limits = Limits {
+        connections: 2,
+        ..LIMITS
+    };
+    let (address, counters) = counted(plain(), limits).await;
+    let begun = tokio::time::Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(connect(address).await);
+    }
+    let mut asks = connect(address).await;
+    asks.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = until_hung_up(&mut asks).await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    // The clock is paused: nobody had to wait for the end of somebody's time.
+    assert!(begun.elapsed() < limits.head_time);
+    assert!(counters.full.load(Ordering::Relaxed) > 0);
+    drop(silent);
 }
 
 #[tokio::test]
