@@ -101,8 +101,9 @@ export interface Alarm {
 }
 
 export type Cause =
-  | { kind: "raised" | "returned" | "quality_changed" | "carried_on" | "removed" }
-  | { kind: "replaced"; newer: number }
+  | { kind: "raised" | "returned" | "quality_changed" | "carried_on" }
+  | { kind: "replaced"; newer: number; unanswered: boolean }
+  | { kind: "removed"; unanswered: boolean }
   | { kind: "acknowledged" | "reset"; by: string; comment?: string };
 
 export interface AlarmChange {

@@ -194,8 +194,9 @@ export const en: Readonly<Record<WordKey, string>> = {
   "cause.reset": "Reset",
   "cause.quality_changed": "Quality changed",
   "cause.carried_on": "Found in the store, still holds",
-  "cause.replaced": "Replaced by a newer one, answered by nobody",
+  "cause.replaced": "Replaced by a newer one",
   "cause.removed": "Removed from the configuration",
+  "change.unanswered": "answered by nobody",
 
   "trend.points": "Points",
   "trend.search": "Search tag, name",

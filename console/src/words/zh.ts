@@ -192,8 +192,9 @@ export const zh = {
   "cause.reset": "复位",
   "cause.quality_changed": "数据质量变化",
   "cause.carried_on": "补传中发现，现场仍在报警",
-  "cause.replaced": "被同一报警的新一次取代，无人确认",
+  "cause.replaced": "被同一报警的新一次取代",
   "cause.removed": "已从配置中移除",
+  "change.unanswered": "无人确认",
 
   "trend.points": "测点",
   "trend.search": "查找位号、名称",

@@ -172,14 +172,20 @@ pub enum Cause {
     /// It was found in a store and is seen live now: the live lane goes on with the same
     /// occurrence.
     CarriedOn,
-    /// A newer occurrence of the same alarm takes its place in the list. Nobody has answered for
-    /// this one; what is owed is owed for the newer one.
+    /// A newer occurrence of the same alarm takes its place in the list; what is owed is owed for
+    /// the newer one. That nothing is owed for this one any more, as its axes say, is no answer.
     Replaced {
         /// The occurrence that takes its place.
         newer: u64,
+        /// Nobody had answered for this one.
+        unanswered: bool,
     },
-    /// The alarm is no longer in the configuration.
-    Removed,
+    /// The alarm is no longer in the configuration. Nothing is owed for it any more; that is no
+    /// answer.
+    Removed {
+        /// Nobody had answered for this occurrence.
+        unanswered: bool,
+    },
 }
 
 /// What followed from an input.

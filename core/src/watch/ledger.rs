@@ -48,7 +48,7 @@ impl Watch {
                 self.ledger
                     .raised(now, occurred, judged, recurs, &mut changes);
             }
-            Cause::Returned | Cause::Removed => {
+            Cause::Returned | Cause::Removed { .. } => {
                 let lasted = change.sampled_at.ms_since(change.raised_at);
                 let is_active = place.is_some_and(|place| self.is_active(place));
                 let returned = Returned {

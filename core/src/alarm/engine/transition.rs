@@ -108,7 +108,11 @@ impl Engine {
         status.axes.latched = false;
         let older = status.occurrence;
         self.listed.remove(&older);
-        self.say(key, from, sight, Cause::Replaced { newer }, false, effects);
+        let cause = Cause::Replaced {
+            newer,
+            unanswered: was_owed,
+        };
+        self.say(key, from, sight, cause, false, effects);
         was_owed
     }
 
@@ -261,6 +265,7 @@ impl Engine {
             return;
         };
         let from = status.axes.state();
+        let unanswered = !status.axes.acknowledged;
         let told = match key.1 {
             Lane::Live => from != State::Normal,
             Lane::Historical => status.is_listed(),
@@ -274,7 +279,14 @@ impl Engine {
         status.axes = Axes::NORMAL;
         status.run = Run::default();
         if told {
-            self.tell(key, from, sight, Cause::Removed, false, effects);
+            self.tell(
+                key,
+                from,
+                sight,
+                Cause::Removed { unanswered },
+                false,
+                effects,
+            );
         }
     }
 }

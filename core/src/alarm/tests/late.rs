@@ -273,6 +273,11 @@ fn an_excursion_whose_horn_was_covered_is_carried_on_as_one() {
     assert_eq!(rig.list(), ["P0.hh UNACK", "P0.h UNACK"]);
 }
 
+const REPLACED: Cause = Cause::Replaced {
+    newer: 2,
+    unanswered: true,
+};
+
 #[test]
 fn an_unanswered_occurrence_that_makes_room_for_a_newer_one_says_so() {
     let mut rig = Rig::new("h 80");
@@ -281,10 +286,7 @@ fn an_unanswered_occurrence_that_makes_room_for_a_newer_one_says_so() {
         rig.step("1001s", &format!("late:{late}"));
     }
     let told: Vec<_> = rig.changes().map(|c| (c.occurrence, &c.cause)).collect();
-    assert_eq!(
-        told,
-        [(1, &Cause::Replaced { newer: 2 }), (2, &Cause::Raised)]
-    );
+    assert_eq!(told, [(1, &REPLACED), (2, &Cause::Raised)]);
     // Also when the newer one comes over from the store.
     let mut rig = Rig::new("h 80");
     rig.step("108s", "82");
@@ -293,10 +295,7 @@ fn an_unanswered_occurrence_that_makes_room_for_a_newer_one_says_so() {
     rig.step("121s", "history-ends");
     rig.step("122s", "82");
     let told: Vec<_> = rig.changes().map(|c| (c.occurrence, &c.cause)).collect();
-    assert_eq!(
-        told,
-        [(1, &Cause::Replaced { newer: 2 }), (2, &Cause::CarriedOn)]
-    );
+    assert_eq!(told, [(1, &REPLACED), (2, &Cause::CarriedOn)]);
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn check_change(effect: &Effect) {
         Cause::Raised => assert_eq!(process, State::Unacked),
         Cause::Returned => assert!(!change.axes.active),
         Cause::Acknowledged { .. } => assert!(change.axes.acknowledged),
-        Cause::Reset { .. } | Cause::Replaced { .. } | Cause::Removed => {
+        Cause::Reset { .. } | Cause::Replaced { .. } | Cause::Removed { .. } => {
             assert_eq!(process, State::Normal);
         }
         Cause::QualityChanged => assert_eq!(change.from, change.to),

@@ -45,9 +45,16 @@ fn a_removed_alarm_leaves_the_list_and_comes_back_new() {
     assert_eq!(removed.len(), 1);
     assert_eq!(
         (&*removed[0].alarm, &removed[0].cause),
-        ("P0.h", &Cause::Removed)
+        ("P0.h", &Cause::Removed { unanswered: true })
     );
     assert_eq!(rig.list(), ["P0.hh UNACK"]);
+    // Of one that was answered it is not said.
+    let mut answered = Rig::new("h 80");
+    answered.step("0s", "81");
+    answered.step("1s", "ack");
+    answered.reconfigure("2s", "hh 90");
+    let cause = &answered.changes().next().unwrap().cause;
+    assert_eq!(cause, &Cause::Removed { unanswered: false });
     rig.reconfigure("2s", "h 80, hh 90");
     assert_eq!(rig.shown(), "UNACK/UNACK");
     let raised = rig.changes().next().unwrap();
@@ -61,7 +68,10 @@ fn the_same_name_for_something_else_is_another_alarm() {
     let (points, mut alarms) = parse("l 20");
     alarms[0].name = "P0.h".to_owned();
     rig.reconfigure_to("1s", points, alarms);
-    assert_eq!(rig.changes().next().unwrap().cause, Cause::Removed);
+    assert_eq!(
+        rig.changes().next().unwrap().cause,
+        Cause::Removed { unanswered: true }
+    );
     assert_eq!(rig.shown(), "NORM");
 }
 
