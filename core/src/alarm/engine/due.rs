@@ -91,7 +91,9 @@ impl Engine {
             };
             match &rule.watch {
                 Watched::Values { .. }
-                    if status.run.held.is_some() || self.late.is_handed_over(alarm) =>
+                    if status.run.held.is_some()
+                        || status.gone.is_some()
+                        || self.late.is_handed_over(alarm) =>
                 {
                     return Band::EMPTY;
                 }

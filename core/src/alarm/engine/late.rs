@@ -3,12 +3,12 @@
 //!
 //! Invariants: what is found here is an occurrence of its own, marked late, and stays until it is
 //! acknowledged. The live lane is changed by it in one case: an excursion that it took to go on
-//! through a hole had ended there, and what it has seen since is another one. One excursion is one occurrence, whichever
-//! lane sees which part of it; two are the same when no reading lies between them that was in
-//! order; no data is not. So one that began just before the live lane found it is put off until the
-//! store says that it ended first; and one that goes on behind the store's end is handed over
-//! (see [`super::handover`]). What comes in a gap that was asked for again is judged in an order of
-//! its own: it may raise, and ends nothing that is later than it.
+//! through a hole had ended there, and what it has seen since is another one. One excursion is one
+//! occurrence, whichever lane sees which part of it; two are the same when no reading lies between
+//! them that was in order; no data is not. So one that began just before the live lane found it is
+//! put off until the store says that it ended first; and one that goes on behind the store's end is
+//! handed over (see [`super::handover`]). What comes in a gap that was asked for again is judged in
+//! an order of its own: it may raise, and ends nothing that is later than it.
 //!
 //! Limits: nothing is kept of points without stored readings; one late occurrence an alarm stands
 //! in the list, a newer one takes its place and says so. Changes of quality are not
@@ -202,7 +202,7 @@ impl Engine {
     /// The excursion of the live lane around a moment.
     fn live_span(&self, alarm: u32, at: Timestamp) -> Option<Span> {
         let spans = &self.live.get(alarm as usize)?.spans;
-        spans.iter().find(|span| span.spans(at)).copied()
+        spans.iter().find(|span| span.is_around(at)).copied()
     }
 
     /// The store says that an excursion ended at `sight`, in a hole of the live lane, which took it
@@ -215,7 +215,7 @@ impl Engine {
         let (Some(live), Some(hot)) = (live, self.hot.get(point as usize)) else {
             return;
         };
-        let Some(span) = live.spans.iter_mut().find(|span| span.spans(at)) else {
+        let Some(span) = live.spans.iter_mut().find(|span| span.is_around(at)) else {
             return;
         };
         let whole = *span;
@@ -226,6 +226,8 @@ impl Engine {
             None if hot.quality.is_good() && hot.sampled_at > at => hot.sampled_at,
             None => {
                 live.gone = Some(Box::new(sight));
+                // Whatever comes next must be judged.
+                self.settle(point);
                 return;
             }
             Some(_) => return,

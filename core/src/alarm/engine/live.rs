@@ -124,7 +124,10 @@ impl Engine {
             };
             let was_seen = rule.counts(before);
             let elapsed = if was_seen { elapsed } else { 0 };
-            let gone = status.gone.take();
+            // What is judged again is no later sight of it.
+            let gone = status
+                .gone
+                .take_if(|gone| gone.sampled_at < sight.sampled_at);
             if gone.is_some() {
                 status.run.turn(false);
             }

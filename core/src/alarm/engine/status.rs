@@ -30,7 +30,7 @@ pub(super) struct Span {
 
 impl Span {
     /// Whether it lies around a moment.
-    pub(super) fn spans(&self, at: Timestamp) -> bool {
+    pub(super) fn is_around(&self, at: Timestamp) -> bool {
         self.began_at < at && self.ended_at.is_none_or(|ended_at| at < ended_at)
     }
 }

@@ -634,6 +634,24 @@ mod two_excursions_with_a_hole_between {
         assert_eq!(told(&rig), ["1 raised 100", "1 returned 110"]);
     }
 
+    /// Nothing told of the hole, so the point was never unseen.
+    #[test]
+    fn the_store_comes_first_and_nobody_noticed_the_hole() {
+        let mut rig = Rig::new("h 80");
+        rig.step("99s", "50");
+        rig.step("100s", "81");
+        rig.step("101s", "ack");
+        rig.step("109s", "late:50@105s");
+        // Judged again by a limit that moved, the last live value is no later sight of it.
+        rig.reconfigure("109s", "h 79");
+        assert_eq!(told(&rig), ["1 raised 100"]);
+        assert_eq!(rig.step("110s", "83"), "UNACK!");
+        assert_eq!(
+            told(&rig),
+            ["1 raised 100", "1 returned 105", "2 raised 110"]
+        );
+    }
+
     #[test]
     fn the_live_lane_comes_first() {
         let mut rig = begun();
