@@ -83,6 +83,9 @@ async fn serve(
     tasks.wait().await;
 }
 
+/// How long a connection may be silent at first before it counts as idle.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// Serves one connection to its end; whether its heads came in time.
 async fn attend(
     mut guest: Guest,
@@ -117,10 +120,15 @@ async fn attend(
 
 /// Waits until a connection has to go when it can: the centre ends, or its place is needed.
 async fn leave(pressed: &mut watch::Receiver<()>, closing: &CancellationToken) {
+    let needed = async {
+        // Who has just come is about to ask, and not idle.
+        tokio::time::sleep(GRACE).await;
+        pressed.changed().await
+    };
     tokio::select! {
         () = closing.cancelled() => {}
         // An error is a door that has closed, which ends with `closing`.
-        Ok(()) = pressed.changed() => {}
+        Ok(()) = needed => {}
     }
 }
 
